@@ -1,0 +1,41 @@
+"""Realistic synthetic multiple-sclerosis lesions in brain MRI, while a network trains.
+
+Importing this package imports nothing heavy; names are resolved when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "LesionPlan": "lesionaug.scan",
+    "LesionSpec": "lesionaug.scan",
+    "Scan": "lesionaug.scan",
+    "LesionPrior": "lesionaug.prior",
+    "PlanOptions": "lesionaug.prior",
+    "LesionSynthesizer": "lesionaug.synthesis",
+    "load_synthesizer": "lesionaug.synthesis",
+    "RenderMSLesions": "lesionaug.transform",
+    "SyntheticMSLesion": "lesionaug.transform",
+}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+if TYPE_CHECKING:
+    from lesionaug.prior import LesionPrior, PlanOptions
+    from lesionaug.scan import LesionPlan, LesionSpec, Scan
+    from lesionaug.synthesis import LesionSynthesizer, load_synthesizer
+    from lesionaug.transform import RenderMSLesions, SyntheticMSLesion
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""The two jobs, drawing a lesion's mask and painting its tissue, and everybody who does them."""

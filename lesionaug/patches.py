@@ -1,0 +1,133 @@
+"""Cut a patch at the model's spacing around a lesion, and paste what was made of it.
+
+Where scan and model have the same spacing both are slices and exact: `paste(cut(x))` is `x`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lesionaug.types import Mask, Volume
+
+SAME_SPACING = 0.1  # relative; within it a voxel of the scan counts as one of the model
+
+
+@dataclass(frozen=True)
+class PatchGrid:
+    """Where the voxels of a patch lie in a scan.
+
+    Args:
+        center: Scan voxel under the patch's centre voxel, which is `n // 2` along an axis of `n`.
+        shape: Voxels of the patch along each axis.
+        step: Scan voxels per patch voxel along each axis.
+    """
+
+    center: tuple[int, int, int]
+    shape: tuple[int, int, int]
+    step: tuple[float, float, float]
+
+    @classmethod
+    def around(
+        cls,
+        center: tuple[int, int, int],
+        shape: tuple[int, int, int],
+        spacing_mm: tuple[float, float, float],
+        model_spacing_mm: float,
+    ) -> PatchGrid:
+        """Grid of a patch at the model's spacing."""
+        step = tuple(_snap(model_spacing_mm / spacing) for spacing in spacing_mm)
+        return cls(center, shape, step)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether patch voxels are scan voxels."""
+        return self.step == (1.0, 1.0, 1.0)
+
+    def box(self, scan_shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
+        """Scan voxels whose centres the patch covers."""
+        low = [math.ceil(c - (n // 2) * s) for c, n, s in zip(self.center, self.shape, self.step, strict=True)]
+        high = [math.floor(c + (n - 1 - n // 2) * s) + 1 for c, n, s in zip(self.center, self.shape, self.step, strict=True)]
+        return tuple(slice(max(a, 0), min(b, n)) for a, b, n in zip(low, high, scan_shape, strict=True))
+
+
+def _snap(step: float) -> float:
+    return 1.0 if abs(step - 1) <= SAME_SPACING else step
+
+
+def cut(volume: Volume, grid: PatchGrid, fill: float = 0.0) -> Volume:
+    """Patch of a volume; `fill` outside the scan."""
+    if grid.is_exact:
+        return _slice_padded(volume, grid, fill)
+    positions = [
+        c + (torch.arange(n) - n // 2) * s for c, n, s in zip(grid.center, grid.shape, grid.step, strict=True)
+    ]
+    return _sample(_smooth(volume, grid.step, positions), positions, fill)
+
+
+def cut_mask(mask: Mask, grid: PatchGrid) -> Mask:
+    """Patch of a mask; empty outside the scan."""
+    return cut(mask.float(), grid) > 0.5
+
+
+def uncut(patch: Volume, grid: PatchGrid, scan_shape: tuple[int, ...]) -> tuple[Volume, tuple[slice, slice, slice]]:
+    """A patch on the scan's voxels, and the box of the scan that it covers."""
+    box = grid.box(scan_shape)
+    if grid.is_exact:
+        offset = [b.start - (c - n // 2) for b, c, n in zip(box, grid.center, grid.shape, strict=True)]
+        inner = tuple(slice(o, o + b.stop - b.start) for o, b in zip(offset, box, strict=True))
+        return patch[(slice(None), *inner)], box
+    positions = [
+        n // 2 + (torch.arange(b.start, b.stop) - c) / s
+        for b, c, n, s in zip(box, grid.center, grid.shape, grid.step, strict=True)
+    ]
+    step = tuple(1 / s for s in grid.step)
+    return _sample(_smooth(patch, step, positions), positions, 0.0), box
+
+
+def uncut_mask(mask: Mask, grid: PatchGrid, scan_shape: tuple[int, ...]) -> tuple[Mask, tuple[slice, slice, slice]]:
+    """A mask on the scan's voxels: those more than half covered, or the most covered one where none is."""
+    covered, box = uncut(mask.float(), grid, scan_shape)
+    threshold = min(0.5, float(covered.max()) * (1 - 1e-6)) if covered.numel() else 0.5
+    return (covered > threshold) if bool(mask.any()) else torch.zeros_like(covered, dtype=torch.bool), box
+
+
+def _slice_padded(volume: Volume, grid: PatchGrid, fill: float) -> Volume:
+    patch = volume.new_full((volume.shape[0], *grid.shape), fill)
+    start = [c - n // 2 for c, n in zip(grid.center, grid.shape, strict=True)]
+    source, target = [slice(None)], [slice(None)]
+    for a, n, size in zip(start, grid.shape, volume.shape[1:], strict=True):
+        low, high = max(a, 0), max(min(a + n, size), max(a, 0))
+        source.append(slice(low, high))
+        target.append(slice(low - a, high - a))
+    patch[tuple(target)] = volume[tuple(source)]
+    return patch
+
+
+def _smooth(volume: Volume, step: tuple[float, ...], positions: list[Tensor]) -> Volume:
+    """Average over the size of the coarser voxel before sampling it, so that fine detail does not alias."""
+    for axis, (s, where) in enumerate(zip(step, positions, strict=True), start=1):
+        if s > 1 and len(where):
+            volume = _blur_axis(volume, axis, sigma=0.5 * math.sqrt(s * s - 1))
+    return volume
+
+
+def _blur_axis(volume: Volume, axis: int, sigma: float) -> Volume:
+    radius = max(1, math.ceil(3 * sigma))
+    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma) ** 2).to(volume)
+    moved = volume.movedim(axis, -1)
+    flat = F.pad(moved.reshape(-1, 1, moved.shape[-1]), (radius, radius), mode="replicate")
+    return F.conv1d(flat, (kernel / kernel.sum())[None, None]).reshape(moved.shape).movedim(-1, axis)
+
+
+def _sample(volume: Volume, positions: list[Tensor], fill: float) -> Volume:
+    """Linear interpolation on the grid spanned by voxel positions along each axis."""
+    shape = volume.shape[1:]
+    scaled = [2 * p.float() / max(n - 1, 1) - 1 for p, n in zip(positions, shape, strict=True)]
+    grid = torch.stack(torch.meshgrid(*scaled, indexing="ij")[::-1], dim=-1)[None].to(volume.device)
+    sampled = F.grid_sample((volume - fill)[None].float(), grid, mode="bilinear", align_corners=True)
+    return sampled[0] + fill

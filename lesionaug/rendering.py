@@ -1,0 +1,173 @@
+"""From a request to rendered lesions. A request is all a renderer may depend on: patches and specifications.
+
+    RenderRequest ──► MaskGenerator ──► Inpainter ──► RenderedLesions
+
+The same request gives the same result from every renderer, in this process, in a server or out of a cache.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from lesionaug.errors import LesionAugError
+from lesionaug.models.base import Inpainter, MaskConditions, MaskGenerator, PaintConditions
+from lesionaug.scan import LesionSpec
+from lesionaug.types import Mask, Volume
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class LesionRequest:
+    """One patch at model spacing, with the lesion to be in its middle.
+
+    Args:
+        background: Healthy tissue in units of the scan's robust scale.
+        brain: Brain tissue and ventricles.
+        allowed: Voxels the lesion may use.
+        spec: The lesion.
+    """
+
+    background: Volume
+    brain: Mask
+    allowed: Mask
+    spec: LesionSpec
+
+
+@dataclass(frozen=True)
+class RenderRequest:
+    """The lesions of one scan; patches may differ in shape."""
+
+    channels: tuple[str, ...]
+    lesions: tuple[LesionRequest, ...]
+
+
+@dataclass(frozen=True)
+class RenderedLesion:
+    """A lesion in its patch: the mask, and intensities that count inside it alone."""
+
+    mask: Mask
+    image: Volume
+
+
+@runtime_checkable
+class Renderer(Protocol):
+    """Renders requests; `patch_shape` says how large a patch it wants for a lesion."""
+
+    spacing_mm: float
+    channels: tuple[str, ...]
+
+    def patch_shape(self, extent_mm: float) -> tuple[int, int, int]:
+        """Voxels of the patch for a control sphere of this diameter."""
+        ...
+
+    def __call__(self, request: RenderRequest, progress: Progress | None = None) -> tuple[RenderedLesion, ...]:
+        """One rendered lesion per request, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class DiffusionRenderer:
+    """Renders in this process.
+
+    Args:
+        masks: Draws the lesion masks.
+        inpainter: Paints their tissue.
+        device: Where both models live.
+        max_batch: Patches per network call. One makes a lesion's bits independent of its company, and costs little on
+            a CPU; on a GPU results then agree to rounding.
+    """
+
+    masks: MaskGenerator
+    inpainter: Inpainter
+    device: torch.device | str = "cpu"
+    max_batch: int = 1
+
+    @property
+    def spacing_mm(self) -> float:
+        """Of the patches."""
+        return self.inpainter.spacing_mm
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Contrasts that can be painted."""
+        return self.inpainter.channels
+
+    def patch_shape(self, extent_mm: float) -> tuple[int, int, int]:
+        """Smallest shape that both models know and that holds the lesion with the tissue around it."""
+        need = extent_mm / self.spacing_mm + 6  # three voxels of context on either side
+        shapes = [_smallest(model.patch_shapes, need) for model in (self.masks, self.inpainter)]
+        i, j, k = (max(sizes) for sizes in zip(*shapes, strict=True))
+        return i, j, k
+
+    @torch.inference_mode()
+    def __call__(self, request: RenderRequest, progress: Progress | None = None) -> tuple[RenderedLesion, ...]:
+        """See `Renderer`."""
+        self._check(request)
+        rendered: dict[int, RenderedLesion] = {}
+        for indices in _batches(request.lesions, self.max_batch):
+            batch = [request.lesions[index] for index in indices]
+            rendered.update(zip(indices, self._render(batch, request.channels), strict=True))
+            if progress:
+                progress(len(batch))
+        return tuple(rendered[index] for index in range(len(request.lesions)))
+
+    def _check(self, request: RenderRequest) -> None:
+        unknown = set(request.channels) - set(self.channels)
+        if unknown:
+            raise LesionAugError(
+                f"Expected channels among {', '.join(self.channels)}, got {', '.join(sorted(unknown))}; "
+                "leave them out or choose another model"
+            )
+
+    def _render(self, batch: Sequence[LesionRequest], channels: tuple[str, ...]) -> list[RenderedLesion]:
+        generators = [torch.Generator().manual_seed(lesion.spec.seed) for lesion in batch]
+        brain = self._stack(lesion.brain for lesion in batch)
+        mask = self.masks(
+            MaskConditions(
+                extent_mm=torch.tensor([lesion.spec.extent_mm for lesion in batch]),
+                volume_mm3=torch.tensor([lesion.spec.volume_mm3 for lesion in batch]),
+                allowed=self._stack(lesion.allowed for lesion in batch),
+            ),
+            generators,
+        )
+        image = self.inpainter(
+            PaintConditions(
+                background=self._stack(lesion.background for lesion in batch),
+                channels=channels,
+                mask=mask,
+                brain=brain,
+                contrast=torch.stack([_contrast(lesion.spec, channels) for lesion in batch]).to(self.device),
+            ),
+            generators,
+        )
+        return [RenderedLesion(m.cpu(), x.float().cpu()) for m, x in zip(mask, image, strict=True)]
+
+    def _stack(self, patches) -> Tensor:
+        return torch.stack(list(patches)).to(self.device)
+
+
+def _smallest(shapes: Sequence[tuple[int, int, int]], need: float) -> tuple[int, int, int]:
+    return next((shape for shape in shapes if min(shape) >= need), shapes[-1])
+
+
+def _batches(lesions: Sequence[LesionRequest], size: int) -> list[list[int]]:
+    """Indices of lesions whose patches have one shape, in groups of at most `size`."""
+    by_shape = defaultdict(list)
+    for index, lesion in enumerate(lesions):
+        by_shape[tuple(lesion.background.shape)].append(index)
+    return [group[start : start + size] for group in by_shape.values() for start in range(0, len(group), size)]
+
+
+def _contrast(spec: LesionSpec, channels: tuple[str, ...]) -> Tensor:
+    known = dict(spec.contrast)
+    missing = [channel for channel in channels if channel not in known]
+    if missing:
+        raise LesionAugError(f"Expected a contrast for {', '.join(missing)} in the plan, got {sorted(known)}; plan again")
+    return torch.tensor([known[channel] for channel in channels])

@@ -1,0 +1,125 @@
+"""Plan, then render: a scan in, the same scan with new lesions out.
+
+    scan ──► plan ──────► render ─────────────────────────► scan
+             LesionPrior  cut patches → Renderer → paste    image changed only inside new lesions
+             + generator                                    label = old lesions + new lesions
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from lesionaug.errors import LesionAugError
+from lesionaug.intensity import Scale, dilate, robust_scale
+from lesionaug.patches import PatchGrid, cut, cut_mask, uncut, uncut_mask
+from lesionaug.prior import LesionPrior, PlanOptions
+from lesionaug.rendering import DiffusionRenderer, LesionRequest, Progress, RenderedLesion, Renderer, RenderRequest
+from lesionaug.scan import LesionPlan, LesionSpec, Scan
+
+if TYPE_CHECKING:
+    from lesionaug.types import Mask, Volume
+
+
+@dataclass(frozen=True)
+class LesionSynthesizer:
+    """Puts lesions into scans.
+
+    Args:
+        prior: How many, how large, where and how bright.
+        renderer: Draws and paints them.
+    """
+
+    prior: LesionPrior
+    renderer: Renderer
+
+    def plan(self, scan: Scan, generator: torch.Generator, options: PlanOptions | None = None) -> LesionPlan:
+        """Draw the lesions of one scan; cheap.
+
+        Args:
+            scan: Where they are to go.
+            generator: On the CPU; all that is random comes from it.
+            options: What the user fixed instead of leaving it to the prior.
+        """
+        return self.prior.sample(scan, generator, options or PlanOptions())
+
+    def render(self, scan: Scan, plan: LesionPlan, progress: Progress | None = None) -> Scan:
+        """The scan with the plan's lesions; depends on nothing but its arguments.
+
+        Every voxel outside the new lesions keeps its bits. Lesions are painted into the scan as it was given, not into
+        each other; where two meet, the earlier keeps its voxels.
+        """
+        if not plan.lesions:
+            return scan
+        scale = robust_scale(scan.image, scan.brain)
+        request, grids = self.request(scan, plan, scale)
+        return paste(scan, self.renderer(request, progress), request, grids, scale)
+
+    def request(self, scan: Scan, plan: LesionPlan, scale: Scale) -> tuple[RenderRequest, list[PatchGrid]]:
+        """What the renderer needs to know of the scan, and where its patches lie."""
+        normalised = scale.normalise(scan.image.float())
+        allowed = (scan.eligible > 0) & scan.brain & ~scan.lesion_mask
+        grids = [self._grid(scan, spec) for spec in plan]
+        lesions = tuple(
+            LesionRequest(cut(normalised, grid), cut_mask(scan.brain, grid), cut_mask(allowed, grid), spec)
+            for grid, spec in zip(grids, plan, strict=True)
+        )
+        return RenderRequest(scan.channels, lesions), grids
+
+    def _grid(self, scan: Scan, spec: LesionSpec) -> PatchGrid:
+        shape = self.renderer.patch_shape(spec.extent_mm)
+        return PatchGrid.around(spec.center, shape, scan.spacing_mm, self.renderer.spacing_mm)
+
+
+def paste(
+    scan: Scan, rendered: tuple[RenderedLesion, ...], request: RenderRequest, grids: list[PatchGrid], scale: Scale
+) -> Scan:
+    """Write rendered lesions into a copy of the scan."""
+    image, free = scan.image.clone(), scan.brain & ~scan.lesion_mask
+    new = torch.zeros_like(scan.lesion_mask)
+    for lesion, asked, grid in zip(rendered, request.lesions, grids, strict=True):
+        mask, box = uncut_mask(lesion.mask, grid, scan.shape)
+        # The change, not the value, is brought to the scan's voxels: the scan's own detail stays where patches are coarser.
+        change, _ = uncut(lesion.image - asked.background, grid, scan.shape)
+        here = (slice(None), *box)
+        mask = mask & free[here] & ~new[here]
+        changed = image[here].float() + change * scale.spread[:, None, None, None]
+        image[here] = torch.where(mask, changed.to(image.dtype), image[here])
+        new[here] |= mask
+    return replace(scan, image=image, lesion_mask=scan.lesion_mask | new)
+
+
+def load_synthesizer(
+    model: str = "default",
+    *,
+    diffmask: str | Path | None = None,
+    lefusion: str | Path | None = None,
+    prior: str | Path | None = None,
+    device: torch.device | str = "cpu",
+    num_steps: int | None = None,
+) -> LesionSynthesizer:
+    """A synthesiser with packaged or own weights.
+
+    Args:
+        model: Packaged pair of models: `default` (diffusion) or `parametric` (ellipsoids of constant contrast, the
+            baseline without a network).
+        diffmask: Folder of a converted or trained mask model, instead of the packaged one.
+        lefusion: Folder of a converted or trained inpainting model, likewise.
+        prior: JSON file written by `lesionaug prior fit`, instead of the packaged prior.
+        device: Where the networks run.
+        num_steps: Network calls per lesion, instead of each model's own number.
+
+    Raises:
+        LesionAugError: An unknown model, missing weights, or a device that is not there.
+    """
+    from lesionaug.models.registry import load_inpainter, load_mask_generator
+
+    renderer = DiffusionRenderer(
+        masks=load_mask_generator(diffmask or model, device=device, num_steps=num_steps),
+        inpainter=load_inpainter(lefusion or model, device=device, num_steps=num_steps),
+        device=device,
+    )
+    return LesionSynthesizer(prior=LesionPrior.load(prior), renderer=renderer)
