@@ -115,7 +115,5 @@ def _image(labels, lesion, values, skull: bool, rng) -> Tensor:
     image[labels == 530] = scalp
     image[lesion] = bright
     noise = rng.normal(0, NOISE, labels.shape).astype(np.float32)
-    inside = brain | skull
-    return torch.from_numpy(
-        100 * np.where(inside, np.abs(image + noise) if skull else image + noise, 0).astype(np.float32)
-    )
+    noisy = np.abs(image + noise) if skull else np.where(brain, image + noise, air)
+    return torch.from_numpy(100 * noisy.astype(np.float32))
