@@ -1,0 +1,49 @@
+# make demo: put lesions into a brain.  make test: run the tests.  make lint: style and types.
+# All create .venv at first; later calls reinstall only when pyproject.toml or constraints.txt changed.
+
+PYTHON ?= python3
+OUTPUT ?= lesionaug-demo
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PINS := -c constraints.txt
+
+.PHONY: demo test slow lint clean
+
+demo: .venv/.demo
+	$(BIN)/lesionaug demo --output $(OUTPUT) --overwrite
+
+test: .venv/.test
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+slow: .venv/.test
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+lint: .venv/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+clean:
+	rm -rf .venv build dist *.egg-info $(OUTPUT)
+
+.venv/.core: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Expected Python 3.11 or newer, got $$($(PYTHON) --version); call make PYTHON=python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install --quiet $(PINS) pip setuptools
+	$(PIP) install --quiet $(PINS) torch
+	@touch $@
+
+.venv/.demo: .venv/.core
+	$(PIP) install --quiet $(PINS) --editable ".[demo]"
+	@touch $@
+
+.venv/.test: .venv/.demo
+	$(PIP) install --quiet $(PINS) --group test --editable ".[anatomy,demo,hub,report]"
+	@touch $@
+
+.venv/.lint: .venv/.test
+	$(PIP) install --quiet $(PINS) --group lint
+	@touch $@

@@ -1,0 +1,1 @@
+"""lesionaug inside other frameworks: one adapter per framework, none of them imported unless asked for."""

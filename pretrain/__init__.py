@@ -1,0 +1,1 @@
+"""Training of the packaged models: one fit loop, one command per model."""
