@@ -1,0 +1,1 @@
+"""Each script answers one question about the package; `README.md` says which."""

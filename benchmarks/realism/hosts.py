@@ -1,0 +1,195 @@
+"""Scans with real lesions, where synthetic ones may be put in them, and the test that tells the two apart."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+
+from benchmarks.realism.appearance import robust_units, scan_features
+from benchmarks.realism.shape import MIN_VOXELS, lesions_with_boxes
+from benchmarks.realism.twosample import TwoSample, in_host_auc
+
+Array = np.ndarray
+PROJECT = Path(__file__).parents[2]
+DEFAULT_HOSTS = ("patient07", "P18_T1")
+"""Left out of the training of the packaged models."""
+MAX_MM3 = 1500.0  # larger ones are confluent and fit nowhere else
+CLEAR_MM = 5.0  # between lesions: neither lies in the other's ring
+SYNTHETIC_PER_REAL = 1.5
+
+
+def shared() -> Path:
+    """Folder of the shared data: `LESIONAUG_SHARED`, or `shared` beside the project."""
+    return Path(os.environ.get("LESIONAUG_SHARED", PROJECT.parent / "shared"))
+
+
+@dataclass(frozen=True)
+class HostScan:
+    """A scan with its real lesions, 1 mm isotropic.
+
+    Args:
+        name: Of the scan.
+        images: Channels in scanner units.
+        brain: Brain with ventricles.
+        lesions: Real lesions.
+        affine: Voxels to world.
+    """
+
+    name: str
+    images: Mapping[str, Float[Array, "i j k"]]
+    brain: Bool[Array, "i j k"]
+    lesions: Bool[Array, "i j k"]
+    affine: Float[Array, "4 4"] = field(default_factory=lambda: np.eye(4))
+
+    @property
+    def patient(self) -> str:
+        """Scans of one patient at several times share it."""
+        return self.name.split("_")[0]
+
+    def robust_images(self) -> dict[str, Float[Array, "i j k"]]:
+        """Channels in robust units of this scan."""
+        return {channel: robust_units(image, self.brain) for channel, image in self.images.items()}
+
+    def test_lesions(self) -> list[tuple[Bool[Array, "a b c"], tuple[slice, slice, slice]]]:
+        """Real lesions that take part in the test: from `MIN_VOXELS` to `MAX_MM3`."""
+        return [(crop, box) for crop, box in lesions_with_boxes(self.lesions) if crop.sum() <= MAX_MM3]
+
+
+@dataclass(frozen=True)
+class HostResult:
+    """A host before and after synthetic lesions were put in.
+
+    Args:
+        host: Before.
+        rendered: Channels after, in scanner units.
+        new_lesions: The synthetic lesions, which touch neither each other nor real ones.
+    """
+
+    host: HostScan
+    rendered: Mapping[str, Float[Array, "i j k"]]
+    new_lesions: Bool[Array, "i j k"]
+
+
+def load_host(name: str, channels: Sequence[str] = ("flair", "t1w")) -> HostScan:
+    """A scan of the shared data by the name of its folder (`patient07`, `P18_T1`).
+
+    Raises:
+        FileNotFoundError: The data or the scan is not there.
+    """
+    folders = [shared() / "data" / "open_ms" / "subjects_mni" / name, shared() / "data" / "mslesseg" / name]
+    folder = next((folder for folder in folders if (folder / "flair.nii.gz").exists()), None)
+    if folder is None:
+        raise FileNotFoundError(f"Expected a scan called {name} under {shared() / 'data'}; set LESIONAUG_SHARED")
+    files = {"flair": "flair", "t1w": "t1", "t2w": "t2"}
+    flair = nib.load(folder / "flair.nii.gz")
+    return HostScan(
+        name=name,
+        images={channel: _read(folder / f"{files[channel]}.nii.gz").astype(np.float32) for channel in channels},
+        brain=_read(folder / "brainmask.nii.gz") > 0,
+        lesions=_read(folder / "lesion.nii.gz") > 0,
+        affine=flair.affine,
+    )
+
+
+def _read(path: Path) -> Array:
+    return np.asarray(nib.load(path).dataobj)
+
+
+def load_masks(folder: str = "open_ms/masks_1mm") -> dict[str, Bool[Array, "i j k"]]:
+    """Lesion masks of the shared data by patient, 1 mm isotropic.
+
+    Raises:
+        FileNotFoundError: No mask is there.
+    """
+    paths = sorted((shared() / "data" / folder).glob("*_lesion.nii.gz"))
+    if not paths:
+        raise FileNotFoundError(f"Expected masks in {shared() / 'data' / folder}, got none; set LESIONAUG_SHARED")
+    return {path.name.removesuffix("_lesion.nii.gz"): _read(path) > 0 for path in paths}
+
+
+def white_matter(host: HostScan) -> Bool[Array, "i j k"]:
+    """Normal-appearing white matter by thresholds: bright in T1w, neither dark nor bright in FLAIR, not near a lesion.
+
+    Good enough to place test lesions; no segmentation to rely on.
+    """
+    inner = ndimage.binary_erosion(host.brain, iterations=4)
+    smooth = {channel: ndimage.gaussian_filter(image, 0.7) for channel, image in host.images.items()}
+    t1w = smooth["t1w"]
+    tissue = inner & (t1w > threshold_otsu(t1w[inner]) * 0.8)
+    found = tissue & (t1w > threshold_otsu(t1w[tissue]))
+    level = np.median(smooth["flair"][found])
+    spread = 1.4826 * np.median(np.abs(smooth["flair"][found] - level))
+    found &= np.abs(smooth["flair"] - level) < 2.5 * spread
+    found &= ndimage.distance_transform_edt(~host.lesions) > 2
+    return _largest(ndimage.binary_closing(ndimage.binary_opening(found)) & inner & ~host.lesions)
+
+
+def _largest(mask: Array) -> Array:
+    labels, _ = ndimage.label(mask)
+    return labels == np.bincount(labels[mask]).argmax()
+
+
+def synthetic_count(host: HostScan) -> int:
+    """How many synthetic lesions to put in: 1.5 for each real one."""
+    return round(SYNTHETIC_PER_REAL * len(host.test_lesions()))
+
+
+def wanted_volumes(host: HostScan, rng: np.random.Generator) -> Float[Array, " lesions"]:
+    """Volumes of the synthetic lesions (mm3), largest first: those of the real ones, over and again."""
+    volumes = np.array([float(crop.sum()) for crop, _ in host.test_lesions()])
+    count = synthetic_count(host)
+    whole, rest = divmod(count, len(volumes))
+    drawn = np.concatenate([np.tile(volumes, whole), rng.choice(volumes, rest, replace=False)])
+    return np.sort(drawn)[::-1]
+
+
+def evaluate_scan_pairs(
+    results: Sequence[HostResult], channels: Sequence[str] = ("flair",), seed: int = 0, max_mm3: float = MAX_MM3
+) -> TwoSample:
+    """In-host two-sample test over hosts.
+
+    Features of the real lesions come from the scan as it was, those of the synthetic ones from the rendered scan; both
+    in the robust units of the scan as it was, with rings free of old and new lesions.
+
+    Args:
+        results: Hosts before and after.
+        channels: Whose features the classifier sees.
+        seed: Of the classifiers.
+        max_mm3: Larger lesions take no part.
+    """
+    real, synthetic = zip(*(pair_features(result, channels, max_mm3) for result in results), strict=True)
+    hosts = [
+        np.concatenate([np.full(len(rows), result.host.name) for rows, result in zip(group, results, strict=True)])
+        for group in (real, synthetic)
+    ]
+    return in_host_auc(np.concatenate(real), np.concatenate(synthetic), *hosts, seed=seed)
+
+
+def pair_features(
+    result: HostResult, channels: Sequence[str] = ("flair",), max_mm3: float = MAX_MM3
+) -> tuple[Float[Array, "n features"], Float[Array, "m features"]]:
+    """Features of the real and of the synthetic lesions of a host."""
+    host, both = result.host, result.host.lesions | result.new_lesions
+    before = {channel: robust_units(host.images[channel], host.brain) for channel in channels}
+    after = {channel: _same_units(result, channel) for channel in channels}
+    groups = (before, host.lesions), (after, result.new_lesions)
+    tables = [scan_features(images, host.brain, lesions, both, min_voxels=MIN_VOXELS) for images, lesions in groups]
+    real, synthetic = (table[table[:, -1] <= np.log(max_mm3) + 1e-6] for table in tables)
+    return real, synthetic
+
+
+def _same_units(result: HostResult, channel: str) -> Array:
+    """The rendered channel in units of the scan before, so that new lesions do not move the scale."""
+    original, brain = result.host.images[channel], result.host.brain
+    values = original[brain].astype(np.float64)
+    center = np.median(values)
+    spread = 1.4826 * np.median(np.abs(values - center))
+    return ((result.rendered[channel] - center) / spread).astype(np.float32)
