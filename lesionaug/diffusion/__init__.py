@@ -1,0 +1,1 @@
+"""The mathematics of diffusion; it knows neither MRI nor networks."""
