@@ -1,0 +1,248 @@
+"""LeFusion, the default: paints lesion tissue into a hole of the healthy tissue in a few network calls.
+
+What the lesion-focused diffusion model of Zhang et al. 2024 (arXiv 2403.14066) does by resampling the background again
+and again, this one does by seeing it: the tissue around the hole is an input, the loss is taken inside the lesion
+alone, and nothing else is ever written. Three choices carry it (`docs/architecture.md` has the measurements):
+
+* It predicts the difference from a soft-edged plateau of the wanted contrast, not intensities.
+* Diffusion ends at the noise level of the scan. The last noise is the host's own grain, which is where a scanner would
+  have put it, so that a lesion is as grainy as the tissue around it.
+* Everything is measured from the tissue around the lesion, in units of the scan's robust scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lesionaug.diffusion.edm import Preconditioning, karras_sigmas
+from lesionaug.diffusion.samplers import sample_euler
+from lesionaug.intensity import MAD_TO_SD, ring
+from lesionaug.models.base import PATCH_SHAPES, PaintConditions
+from lesionaug.networks.compact import CompactConfig, CompactUNet
+from lesionaug.types import Patches, PatchMasks
+
+BACKGROUND_LIMIT = 6.0  # robust units; fat, vessels and artefacts beyond tell a lesion nothing
+GRAIN_LIMIT = 3.0  # standard deviations; what is beyond is anatomy, not noise
+
+
+@dataclass(frozen=True)
+class LeFusionConfig:
+    """What a checkpoint needs to know besides its weights.
+
+    Args:
+        channels: Contrasts painted; any subset may be present in a scan.
+        sigma_data: Spread of the residual in each channel, robust units.
+        sigma_min: Noise level of the last network call.
+        sigma_max: Noise level of the first.
+        num_steps: Network calls per lesion.
+        grain: Share of the host's grain that is kept in the lesion, per channel.
+        widths: Of the network.
+        blocks: Of the network.
+        spacing_mm: Of the patches.
+    """
+
+    channels: tuple[str, ...] = ("flair", "t1w", "t2w")
+    sigma_data: tuple[float, ...] = (0.57, 0.3, 0.62)
+    sigma_min: float = 0.2
+    sigma_max: float = 3.0
+    num_steps: int = 4
+    grain: tuple[float, ...] = (1.0, 1.0, 1.0)
+    widths: tuple[int, ...] = (24, 48, 96)
+    blocks: int = 1
+    spacing_mm: float = 1.0
+
+    @classmethod
+    def from_dict(cls, values: dict) -> LeFusionConfig:
+        """From JSON; keys that are not the configuration's are left."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known})
+
+    @property
+    def network(self) -> CompactConfig:
+        """Size of the network: noisy region, background, plateau, mask and brain in; the region out."""
+        n = len(self.channels)
+        return CompactConfig(in_channels=3 * n + 2, out_channels=n, facts=4 * n + 1, widths=self.widths, blocks=self.blocks)
+
+
+@dataclass(frozen=True)
+class PaintProblem:
+    """`PaintConditions` as the network sees them; training and sampling both start here.
+
+    Args:
+        level: Median of the tissue around each lesion, the zero of all that follows.
+        plateau: Soft-edged lesion of the wanted contrast.
+        context: All input channels but the noisy region.
+        facts: Per lesion: contrast and whether it is known, whether the channel is there, grain, log volume.
+        mask: Where to paint.
+        present: Channels the scan has.
+    """
+
+    level: Float[Tensor, "batch channels"]
+    plateau: Patches
+    context: Patches
+    facts: Float[Tensor, "batch facts"]
+    mask: PatchMasks
+    present: Bool[Tensor, "batch channels"]
+
+    @property
+    def active(self) -> Tensor:
+        """Voxels and channels that are predicted."""
+        return self.mask & self.present[:, :, None, None, None]
+
+
+def pose(
+    conditions: PaintConditions,
+    channels: tuple[str, ...],
+    known: Bool[Tensor, "batch channels"] | None = None,
+) -> PaintProblem:
+    """Put a paint job into the network's terms; what lies under the mask is never looked at.
+
+    Args:
+        conditions: The job.
+        channels: Of the model; those the scan has not are empty.
+        known: Model channels whose contrast is told to the network, all of the scan's if not given.
+    """
+    background, contrast, present = _spread(conditions, channels)
+    known = present if known is None else known & present
+    contrast = torch.where(known, contrast, 0)
+    tissue = conditions.brain & ~conditions.mask
+    level = _masked_median(background, ring(conditions.mask, tissue))
+    visible = tissue & present[:, :, None, None, None]
+    relative = (background - level[:, :, None, None, None]).clamp(-BACKGROUND_LIMIT, BACKGROUND_LIMIT) * visible
+    profile = plateau_profile(conditions.mask)
+    plateau = profile * contrast[:, :, None, None, None]
+    spread = grain_level(background, tissue, conditions.mask) * present
+    volume = conditions.mask.flatten(1).sum(dim=1, keepdim=True).float()
+    facts = torch.cat([contrast / 2, known.float(), present.float(), spread, volume.clamp(min=1).log() / 4], dim=1)
+    context = torch.cat([relative, plateau, conditions.mask.float(), conditions.brain.float()], dim=1)
+    return PaintProblem(level, plateau, context, facts, conditions.mask, present)
+
+
+def plateau_profile(mask: PatchMasks) -> Patches:
+    """A blurred mask of mean one inside the mask: the rim is dimmer than the core by partial volume."""
+    soft = blur(mask.float(), sigma=1.0) * mask
+    voxels = mask.flatten(1).sum(dim=1).clamp(min=1)
+    return soft / (soft.flatten(1).sum(dim=1) / voxels).clamp(min=1e-6).view(-1, 1, 1, 1, 1)
+
+
+def grain_of(background: Patches, tissue: PatchMasks) -> Patches:
+    """What a Gaussian of one voxel takes out of the tissue: noise, and the finest anatomy."""
+    weight = blur(tissue.float(), sigma=1.0).clamp(min=1e-3)
+    return (background - blur(background * tissue, sigma=1.0) / weight) * tissue
+
+
+def grain_level(background: Patches, tissue: PatchMasks, mask: PatchMasks) -> Float[Tensor, "batch channels"]:
+    """Robust standard deviation of the grain around the lesions."""
+    return MAD_TO_SD * _masked_median(grain_of(background, tissue).abs(), ring(mask, tissue))
+
+
+def blur(x: Patches, sigma: float, radius: int = 3) -> Patches:
+    """Separable Gaussian; zero beyond the patch."""
+    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=x.device, dtype=x.dtype) / sigma) ** 2)
+    kernel, channels = kernel / kernel.sum(), x.shape[1]
+    for axis in range(3):
+        shape, padding = [1, 1, 1], [0, 0, 0]
+        shape[axis], padding[axis] = len(kernel), radius
+        x = F.conv3d(x, kernel.view(1, 1, *shape).expand(channels, 1, *shape), padding=padding, groups=channels)
+    return x
+
+
+def predictor(network: CompactUNet, problem: PaintProblem):
+    """The network's part of a denoiser: the noisy region goes in with all that is known of the lesion."""
+
+    def predict(x: Patches, noise: Tensor) -> Patches:
+        return network(torch.cat([x * problem.active, problem.context], dim=1), noise, problem.facts) * problem.active
+
+    return predict
+
+
+@dataclass(frozen=True)
+class LeFusion:
+    """An `Inpainter`."""
+
+    network: CompactUNet
+    config: LeFusionConfig
+    num_steps: int
+    patch_shapes: tuple[tuple[int, int, int], ...] = PATCH_SHAPES
+
+    @classmethod
+    def from_checkpoint(
+        cls, config: dict, state: dict[str, Tensor], *, device: torch.device | str = "cpu", num_steps: int | None = None
+    ) -> LeFusion:
+        """From what `lesionaug.models.checkpoints` read."""
+        settings = LeFusionConfig.from_dict(config)
+        network = CompactUNet(settings.network)
+        network.load_state_dict({name: value.float() for name, value in state.items()})
+        network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last_3d)
+        return cls(network, settings, num_steps or settings.num_steps)
+
+    @property
+    def spacing_mm(self) -> float:
+        """Of the patches."""
+        return self.config.spacing_mm
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Contrasts that can be painted."""
+        return self.config.channels
+
+    def __call__(self, conditions: PaintConditions, generators: Sequence[torch.Generator]) -> Patches:
+        """See `Inpainter`."""
+        problem = pose(conditions, self.channels)
+        lesion = self.sample(problem, generators)
+        painted = problem.level[:, :, None, None, None] + problem.plateau + lesion
+        own = [self.channels.index(channel) for channel in conditions.channels]
+        painted = painted[:, own] + self._grain(conditions, own)
+        painted = _match_mean(painted, problem.level[:, own] + conditions.contrast, conditions.mask)
+        return torch.where(conditions.mask, painted, conditions.background)
+
+    def sample(self, problem: PaintProblem, generators: Sequence[torch.Generator]) -> Patches:
+        """The lesion's difference from the plateau, down to the noise level at which the host's grain takes over."""
+        shape = problem.plateau.shape[1:]
+        noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(problem.plateau)
+        sigmas = karras_sigmas(self.num_steps, self.config.sigma_min, self.config.sigma_max).to(noise)
+        precondition, predict = Preconditioning(self.config.sigma_data), predictor(self.network, problem)
+
+        def denoise(x: Patches, sigma: Tensor) -> Patches:
+            with torch.autocast(x.device.type, dtype=torch.bfloat16):
+                predicted = precondition.denoise(predict, x, sigma.expand(x.shape[0]))
+            return predicted.float()
+
+        return sample_euler(denoise, noise * sigmas[0], torch.cat([sigmas, sigmas.new_zeros(1)])) * problem.active
+
+    def _grain(self, conditions: PaintConditions, own: list[int]) -> Patches:
+        """The host's own noise where the lesion will be; anatomy that a lesion replaces is cut off."""
+        level = grain_level(conditions.background, conditions.brain & ~conditions.mask, conditions.mask)
+        limit = GRAIN_LIMIT * level[:, :, None, None, None]
+        grain = grain_of(conditions.background, conditions.brain)
+        share = torch.tensor([self.config.grain[index] for index in own]).to(grain).view(1, -1, 1, 1, 1)
+        return share * torch.maximum(torch.minimum(grain, limit), -limit)
+
+
+def _spread(conditions: PaintConditions, channels: tuple[str, ...]) -> tuple[Patches, Tensor, Tensor]:
+    """Background, contrast and presence in the model's channels."""
+    batch, _, *shape = conditions.background.shape
+    background = conditions.background.new_zeros(batch, len(channels), *shape)
+    contrast = conditions.contrast.new_zeros(batch, len(channels))
+    present = torch.zeros(batch, len(channels), dtype=torch.bool, device=background.device)
+    own = [channels.index(channel) for channel in conditions.channels]
+    background[:, own], contrast[:, own], present[:, own] = conditions.background, conditions.contrast, True
+    return background, contrast, present
+
+
+def _masked_median(values: Patches, mask: PatchMasks) -> Float[Tensor, "batch channels"]:
+    medians = [v[:, m[0]].median(dim=1).values if m.any() else v.new_zeros(len(v)) for v, m in zip(values, mask, strict=True)]
+    return torch.stack(medians)
+
+
+def _match_mean(painted: Patches, wanted: Float[Tensor, "batch channels"], mask: PatchMasks) -> Patches:
+    """Shift each lesion to the mean it was asked for."""
+    voxels = mask.flatten(2).sum(dim=2).clamp(min=1)
+    mean = (painted * mask).flatten(2).sum(dim=2) / voxels
+    return painted + (wanted - mean)[:, :, None, None, None] * mask

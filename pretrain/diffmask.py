@@ -1,0 +1,131 @@
+"""`python -m lesionaug.pretrain.diffmask --patches STORE --output RUN`: train the default DiffMask on lesion masks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+from lesionaug.diffusion.edm import Preconditioning, training_sigmas
+from lesionaug.models.base import MaskConditions, patch_offsets_mm
+from lesionaug.models.checkpoints import save_model
+from lesionaug.models.diffmask import FIELD_LIMIT, FIELD_MEAN, DiffMaskConfig, DrawProblem, pose, predictor
+from lesionaug.networks.compact import CompactUNet
+from lesionaug.pretrain.augment import draw, missing_tissue, turn
+from lesionaug.pretrain.fit import FitConfig, fit
+from lesionaug.pretrain.patches import THIS, PatchGroup, read_store
+
+BATCH = {16: 12, 24: 5, 32: 2, 48: 1}
+"""Patches per step by their size: about the same work."""
+
+
+@dataclass(frozen=True)
+class DiffMaskTraining:
+    """Train DiffMask on a patch store.
+
+    Args:
+        patches: Store; images are not needed.
+        output: Folder of checkpoint, log and, at the end, the model.
+        hold_out: Patients not to learn from; their loss is logged.
+        sigma_mean: Of the logarithm of the noise levels.
+        sigma_spread: Likewise.
+        model: Network and sampler.
+        fit: How long and how fast.
+    """
+
+    patches: Path
+    output: Path
+    hold_out: tuple[str, ...] = ()
+    sigma_mean: float = -0.4
+    sigma_spread: float = 1.0
+    model: DiffMaskConfig = field(default_factory=DiffMaskConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+
+
+def distance_field(mask: np.ndarray) -> np.ndarray:
+    """Signed distance to the surface in voxels, positive inside, cut off at `FIELD_LIMIT`, scaled to one and centred."""
+    inside, outside = distance_transform_edt(mask), distance_transform_edt(~mask)
+    distance = inside - outside - np.where(mask, 0.5, -0.5)
+    return (np.clip(distance / FIELD_LIMIT, -1, 1) - FIELD_MEAN).astype(np.float32)
+
+
+def extent_of(mask: Tensor) -> float:
+    """Diameter in voxels of the smallest ball around the centre voxel that holds the mask."""
+    distance = patch_offsets_mm(mask.shape[1:], 1.0).norm(dim=0)
+    return 2 * float(distance[mask[0]].max()) + 1
+
+
+class Lessons:
+    """Draws batches of lesions of one patch size; sizes as frequent as in the store, large ones a little more."""
+
+    def __init__(self, groups: list[PatchGroup]) -> None:
+        self.masks = _by_size(groups)
+        self.fields = {size: torch.stack([torch.from_numpy(distance_field(m[0].numpy()))[None] for m in masks]) for size, masks in self.masks.items()}
+        self.sizes = sorted(self.masks)
+        self.weights = torch.tensor([len(self.masks[size]) ** 0.7 for size in self.sizes])
+
+    def draw(self, generator: torch.Generator) -> tuple[DrawProblem, Tensor]:
+        """What the network is told, and the distance field it is to draw."""
+        size = self.sizes[int(torch.multinomial(self.weights, 1, generator=generator))]
+        lesions = [self._lesion(size, generator) for _ in range(BATCH[size])]
+        mask, field_, allowed = (torch.stack(parts) for parts in zip(*lesions, strict=True))
+        extent = torch.tensor([extent_of(m) for m in mask])
+        # A control sphere need not touch the lesion: some slack, so that the two may be drawn apart.
+        slack = torch.rand(extent.shape, generator=generator)
+        volume = mask.flatten(1).sum(dim=1).float()
+        problem = pose(MaskConditions(extent + slack, volume, allowed), 1.0)
+        return problem, field_ * problem.room
+
+    def _lesion(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        index = draw(len(self.masks[size]), generator)
+        mask, field_ = turn([self.masks[size][index], self.fields[size][index]], generator)
+        return mask, field_, missing_tissue(mask, generator)
+
+
+def _by_size(groups: list[PatchGroup]) -> dict[int, Tensor]:
+    sizes = sorted({group.size for group in groups})
+    return {size: torch.cat([(group.label & THIS) > 0 for group in groups if group.size == size]) for size in sizes}
+
+
+def loss_of(network: CompactUNet, problem: DrawProblem, clean: Tensor, sigma: Tensor, noise: Tensor, precondition: Preconditioning) -> Tensor:
+    """Weighted squared error of the denoiser inside the control sphere, each lesion counting the same."""
+    x = clean + sigma[:, None, None, None, None] * noise * problem.room
+    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+        denoised = precondition.denoise(predictor(network, problem), x, sigma)
+    error = precondition.weight(sigma, x) * (denoised.float() - clean) ** 2 * problem.room
+    return (error.flatten(1).sum(dim=1) / problem.room.flatten(1).sum(dim=1)).mean()
+
+
+def main(config: DiffMaskTraining) -> None:
+    """Train and write the model folder."""
+    groups = [group for group in read_store(config.patches) if not group.healthy]
+    lessons = Lessons([group for group in groups if group.patient not in config.hold_out])
+    held = [group for group in groups if group.patient in config.hold_out]
+    precondition = Preconditioning(config.model.sigma_data)
+    torch.manual_seed(config.fit.seed)
+    network = CompactUNet(config.model.network).to(memory_format=torch.channels_last_3d)
+
+    def loss(generator: torch.Generator, net: CompactUNet = network, source: Lessons = lessons) -> Tensor:
+        problem, clean = source.draw(generator)
+        sigma = training_sigmas(len(clean), config.sigma_mean, config.sigma_spread, generator)
+        return loss_of(net, problem, clean, sigma, torch.randn(clean.shape, generator=generator), precondition)
+
+    source = Lessons(held) if held else None
+
+    @torch.no_grad()
+    def validate(average: CompactUNet) -> dict:
+        generator = torch.Generator().manual_seed(1)
+        return {"held": round(sum(loss(generator, average, source).item() for _ in range(16)) / 16, 5)}
+
+    average = fit(network, loss, config.fit, config.output, validate if held else None)
+    settings = {"model": "diffmask", "architecture": "compact", **asdict(config.model)}
+    save_model(config.output / "model", settings, {name: value.half() for name, value in average.state_dict().items()})
+
+
+if __name__ == "__main__":
+    main(tyro.cli(DiffMaskTraining))

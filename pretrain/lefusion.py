@@ -1,0 +1,183 @@
+"""`python -m lesionaug.pretrain.lefusion --patches STORE --output RUN`: train the default LeFusion.
+
+Two kinds of lessons: real lesions, whose contrast is told; and holes of lesion shape in normal-appearing tissue, whose
+contrast is about nothing. The second teaches anatomy from many more places than there are lesions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+import tyro
+from torch import Tensor
+
+from lesionaug.diffusion.edm import Preconditioning, training_sigmas
+from lesionaug.models.base import PaintConditions
+from lesionaug.models.checkpoints import save_model
+from lesionaug.models.lefusion import LeFusionConfig, PaintProblem, pose, predictor
+from lesionaug.networks.compact import CompactUNet
+from lesionaug.pretrain.augment import draw, keep_channels, turn
+from lesionaug.pretrain.fit import FitConfig, fit
+from lesionaug.pretrain.patches import BRAIN, OTHER, THIS, PatchGroup, read_store
+
+BATCH = {16: 12, 24: 5, 32: 2, 48: 1}
+"""Patches per step by their size: about the same work."""
+
+
+@dataclass(frozen=True)
+class LeFusionTraining:
+    """Train LeFusion on a patch store.
+
+    Args:
+        patches: Store with images.
+        shapes: Store of lesion masks to cut holes into healthy tissue with; the store's own lesions if not given.
+        output: Folder of checkpoint, log and, at the end, the model.
+        hold_out: Patients not to learn from; their loss is logged.
+        healthy: Share of healthy patches.
+        forget: Probability that a contrast is not told (condition dropout).
+        sigma_mean: Of the logarithm of the noise levels.
+        sigma_spread: Likewise.
+        model: Network and sampler.
+        fit: How long and how fast.
+    """
+
+    patches: Path
+    output: Path
+    shapes: Path | None = None
+    hold_out: tuple[str, ...] = ()
+    healthy: float = 0.25
+    forget: float = 0.1
+    sigma_mean: float = -0.5
+    sigma_spread: float = 0.9
+    model: LeFusionConfig = field(default_factory=LeFusionConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One batch: what the network is told, and the tissue it is to paint (`image`, model channels, robust units)."""
+
+    problem: PaintProblem
+    image: Tensor
+
+    @property
+    def residual(self) -> Tensor:
+        """Clean data of the diffusion."""
+        problem = self.problem
+        return (self.image - problem.level[:, :, None, None, None] - problem.plateau) * problem.active
+
+
+class Lessons:
+    """Draws batches from a store: a scan's patches as often as the patient has lesions, square-rooted."""
+
+    def __init__(self, groups: list[PatchGroup], shapes: list[PatchGroup], config: LeFusionTraining) -> None:
+        self.config = config
+        self.lesions = [group for group in groups if not group.healthy]
+        self.healthy = [group for group in groups if group.healthy]
+        self.shapes = [group for group in shapes if not group.healthy and group.size == 16]
+        self.weights = torch.tensor([len(group) ** 0.5 for group in self.lesions])
+
+    def draw(self, generator: torch.Generator) -> Lesson:
+        """One batch of patches of one size."""
+        if self.healthy and float(torch.rand((), generator=generator)) < self.config.healthy:
+            patches = [self._healthy_patch(generator) for _ in range(BATCH[24])]
+        else:
+            size = self.lesions[int(torch.multinomial(self.weights, 1, generator=generator))].size
+            patches = [self._lesion_patch(size, generator) for _ in range(BATCH[size])]
+        return self._lesson(patches, generator)
+
+    def _lesion_patch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        weights = torch.where(torch.tensor([group.size == size for group in self.lesions]), self.weights, 0)
+        group = self.lesions[int(torch.multinomial(weights, 1, generator=generator))]
+        index = draw(len(group), generator)
+        label = group.label[index]
+        return self._in_model_channels(group, index), (label & THIS) > 0, (label & BRAIN) > 0
+
+    def _healthy_patch(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        group, shape = (pool[draw(len(pool), generator)] for pool in (self.healthy, self.shapes))
+        index = draw(len(group), generator)
+        label = group.label[index]
+        mask = torch.zeros_like(label, dtype=torch.bool)
+        mask[:, 4:20, 4:20, 4:20] = (shape.label[draw(len(shape), generator)] & THIS) > 0
+        brain = (label & BRAIN) > 0
+        return self._in_model_channels(group, index), mask & brain & ((label & OTHER) == 0), brain
+
+    def _in_model_channels(self, group: PatchGroup, index: int) -> Tensor:
+        channels = self.config.model.channels
+        image = torch.full((len(channels), *group.image.shape[2:]), torch.nan)
+        for own, channel in enumerate(group.channels):
+            image[channels.index(channel)] = group.image[index, own].float()
+        return image
+
+    def _lesson(self, patches: list[tuple[Tensor, Tensor, Tensor]], generator: torch.Generator) -> Lesson:
+        turned = [turn([image, mask, brain], generator) for image, mask, brain in patches if mask.any()]
+        image, mask, brain = (torch.stack(parts) for parts in zip(*turned, strict=True))
+        present = torch.stack([keep_channels(~torch.isnan(x[:, 0, 0, 0]), generator) for x in image])
+        image = torch.nan_to_num(image) * present[:, :, None, None, None]
+        gain = 1 + 0.15 * torch.randn(image.shape[:2], generator=generator).clamp(-2, 2)  # scanners differ in contrast
+        image = image * gain[:, :, None, None, None]
+        known = torch.rand(present.shape, generator=generator) >= self.config.forget
+        return Lesson(_pose(image, mask, brain, present, known, self.config.model.channels), image)
+
+
+def _pose(image: Tensor, mask: Tensor, brain: Tensor, present: Tensor, known: Tensor, channels: tuple[str, ...]) -> PaintProblem:
+    """The problem whose solution is the patch itself."""
+    conditions = PaintConditions(image, channels, mask, brain, image.new_zeros(image.shape[:2]))
+    level = pose(conditions, channels).level
+    mean = (image * mask).flatten(2).sum(dim=2) / mask.flatten(2).sum(dim=2)
+    problem = pose(replace(conditions, contrast=mean - level), channels, known & present)
+    return _without_missing(problem, present)
+
+
+def _without_missing(problem: PaintProblem, present: Tensor) -> PaintProblem:
+    """`pose` takes all channels it is given for present; here some were emptied."""
+    facts = problem.facts.clone()
+    channels = present.shape[1]
+    facts[:, 2 * channels : 3 * channels] = present.float()
+    return replace(problem, facts=facts, present=present)
+
+
+def loss_of(network: CompactUNet, lesson: Lesson, sigma: Tensor, noise: Tensor, precondition: Preconditioning) -> Tensor:
+    """Weighted squared error of the denoiser inside the lesion, each lesion counting the same.
+
+    The published loss averages over the whole patch, so that a lesion counts by its volume.
+    """
+    clean, active = lesson.residual, lesson.problem.active
+    x = clean + sigma[:, None, None, None, None] * noise * active
+    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+        denoised = precondition.denoise(predictor(network, lesson.problem), x, sigma)
+    error = precondition.weight(sigma, x) * (denoised.float() - clean) ** 2 * active
+    return (error.flatten(1).sum(dim=1) / active.flatten(1).sum(dim=1)).mean()
+
+
+def main(config: LeFusionTraining) -> None:
+    """Train and write the model folder."""
+    groups = read_store(config.patches)
+    own = [group for group in groups if group.patient not in config.hold_out]
+    held = [group for group in groups if group.patient in config.hold_out]
+    shapes = read_store(config.shapes) if config.shapes else own
+    lessons, precondition = Lessons(own, shapes, config), Preconditioning(config.model.sigma_data)
+    torch.manual_seed(config.fit.seed)
+    network = CompactUNet(config.model.network).to(memory_format=torch.channels_last_3d)
+
+    def loss(generator: torch.Generator, net: CompactUNet = network, source: Lessons = lessons) -> Tensor:
+        lesson = source.draw(generator)
+        sigma = training_sigmas(len(lesson.image), config.sigma_mean, config.sigma_spread, generator)
+        noise = torch.randn(lesson.image.shape, generator=generator)
+        return loss_of(net, lesson, sigma, noise, precondition)
+
+    @torch.no_grad()
+    def validate(average: CompactUNet) -> dict:
+        source = Lessons(held, shapes, replace(config, healthy=0.0, forget=0.0))
+        generator = torch.Generator().manual_seed(1)
+        return {"held": round(sum(loss(generator, average, source).item() for _ in range(24)) / 24, 5)}
+
+    average = fit(network, loss, config.fit, config.output, validate if held else None)
+    settings = {"model": "lefusion", "architecture": "compact", **asdict(config.model)}
+    save_model(config.output / "model", settings, {name: value.half() for name, value in average.state_dict().items()})
+
+
+if __name__ == "__main__":
+    main(tyro.cli(LeFusionTraining))
