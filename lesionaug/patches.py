@@ -90,10 +90,14 @@ def uncut(patch: Volume, grid: PatchGrid, scan_shape: tuple[int, ...]) -> tuple[
 
 
 def uncut_mask(mask: Mask, grid: PatchGrid, scan_shape: tuple[int, ...]) -> tuple[Mask, tuple[slice, slice, slice]]:
-    """A mask on the scan's voxels: those more than half covered, or the most covered one where none is."""
+    """A mask on the scan's voxels: the most covered ones, as many as keep its volume, and at least one."""
     covered, box = uncut(mask.float(), grid, scan_shape)
-    threshold = min(0.5, float(covered.max()) * (1 - 1e-6)) if covered.numel() else 0.5
-    return (covered > threshold) if bool(mask.any()) else torch.zeros_like(covered, dtype=torch.bool), box
+    if grid.is_exact or not bool(mask.any()):
+        return covered > 0.5, box
+    count = max(1, round(int(mask.sum()) * math.prod(grid.step)))
+    ranked = covered.flatten().sort(descending=True, stable=True)
+    chosen = ranked.indices[:count][ranked.values[:count] > 0]
+    return torch.zeros_like(covered, dtype=torch.bool).flatten().index_fill(0, chosen, True).view_as(covered), box
 
 
 def _slice_padded(volume: Volume, grid: PatchGrid, fill: float) -> Volume:
