@@ -1,0 +1,106 @@
+"""The brain in an image: what is not background where a skull was stripped, what morphology finds where it was not."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from lesionaug.anatomy.atlas import Atlas
+from lesionaug.errors import LesionAugError
+
+SKULL_MM = (3.0, 9.0)  # depth at which a head that is not stripped is dark
+DARK = 0.4  # of the bright tissue
+DARK_SHARE = 0.25  # of that depth: at most 0.17 in six stripped scans, mostly above 0.4 in nine that were not
+CONSTANT_SHARE = 0.35  # of the volume, at least, is exactly background in a stripped scan
+NECK_MM = 4.0  # half the width of the bridges between brain and scalp that are cut
+MIN_BRAIN_MM3 = 5e4
+
+
+def find_brain(images: np.ndarray, affine: np.ndarray, atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
+    """Brain mask, and the placement of the scan in the atlas.
+
+    Args:
+        images: Shape `(channels, i, j, k)`, right-anterior-superior voxels of about 2 mm.
+        affine: Voxel to world in mm.
+        atlas: Knows what a brain's outline looks like.
+
+    Returns:
+        Mask of shape `(i, j, k)`, and world to MNI, 4 by 4.
+
+    Raises:
+        LesionAugError: Nothing as large as a brain stands out of the background.
+    """
+    spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    signals = [_signal(image) for image in images]
+    head = _solid(np.logical_or.reduce([s > 0.05 for s in signals]), spacing)
+    if head.sum() * spacing.prod() < MIN_BRAIN_MM3:
+        ml = head.sum() * spacing.prod() / 1000
+        raise LesionAugError(f"Expected a brain of 50 ml or more, got {ml:.3g} ml of signal; check the image")
+    if all(_is_stripped(image, signal, head, spacing) for image, signal in zip(images, signals, strict=True)):
+        return head, atlas.place(head, affine)
+    return _extract(signals[0], head, affine, atlas)
+
+
+def _signal(image: np.ndarray) -> np.ndarray:
+    """Distance from the background, 1 for bright tissue."""
+    faces = [np.take(image, (0, -1), axis=axis).ravel() for axis in range(3)]
+    distance = np.abs(image - np.median(np.concatenate(faces)))
+    bright = np.quantile(distance, 0.98)
+    if not bright > 0:
+        raise LesionAugError("Expected a brain that stands out of its background, got a constant image; check the file")
+    return distance / bright
+
+
+def _is_stripped(image: np.ndarray, signal: np.ndarray, head: np.ndarray, spacing: np.ndarray) -> bool:
+    constant = (signal < 1e-3).mean()
+    depth = _depth(head, spacing)
+    band = (depth > SKULL_MM[0]) & (depth <= SKULL_MM[1])
+    dark = signal[band] < DARK * np.quantile(signal[head], 0.9)
+    return bool(constant > CONSTANT_SHARE and dark.mean() < DARK_SHARE)
+
+
+def _depth(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    return ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
+
+
+def _solid(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Largest part without specks and holes."""
+    opened = ndimage.binary_opening(mask, iterations=1)
+    return ndimage.binary_fill_holes(_largest(opened if opened.any() else mask))
+
+
+def _largest(mask: np.ndarray) -> np.ndarray:
+    parts, count = ndimage.label(mask)
+    return parts == 1 + np.argmax(np.bincount(parts.ravel())[1:]) if count else mask
+
+
+def _extract(signal: np.ndarray, head: np.ndarray, affine: np.ndarray, atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
+    """Tissue that stays connected when thin bridges are cut, within the atlas' outline."""
+    spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    tissue = head & (_flat(signal, head, spacing) > 0.6)
+    core = _largest(_depth(tissue, spacing) > NECK_MM)
+    brain = tissue & _grown(core, NECK_MM + 1, spacing)
+    world_to_mni = atlas.place(brain, affine)
+    for _ in range(2):
+        outline = atlas.resample(affine, brain.shape, world_to_mni, ("brain",))[0]
+        inside = _closed(brain & (outline > 0.2), 8.0, spacing) & (outline > 0.2)
+        brain = ndimage.binary_fill_holes(inside | (head & (outline > 0.97)))
+        world_to_mni = atlas.place(brain, affine)
+    return brain, world_to_mni
+
+
+def _flat(signal: np.ndarray, head: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Signal over its local mean, so that a bias field does not decide what is tissue."""
+    sigma = 25 / spacing
+    mean = ndimage.gaussian_filter(signal * head, sigma) / (ndimage.gaussian_filter(head.astype(np.float32), sigma) + 1e-3)
+    return signal / (mean + 1e-3)
+
+
+def _grown(mask: np.ndarray, by_mm: float, spacing: np.ndarray) -> np.ndarray:
+    return ndimage.distance_transform_edt(~mask, sampling=spacing) <= by_mm
+
+
+def _closed(mask: np.ndarray, by_mm: float, spacing: np.ndarray) -> np.ndarray:
+    padding = int(by_mm / spacing.min()) + 1
+    grown = _grown(np.pad(mask, padding), by_mm, spacing)
+    return (ndimage.distance_transform_edt(grown, sampling=spacing) > by_mm)[(slice(padding, -padding),) * 3]

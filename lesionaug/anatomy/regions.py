@@ -1,0 +1,39 @@
+"""Which McDonald region a voxel of the white matter belongs to."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from lesionaug.scan import REGIONS
+
+TOUCHES_MM = 4.0  # a lesion centred so near touches, at a usual size
+
+PERIVENTRICULAR, JUXTACORTICAL, INFRATENTORIAL, DEEP = range(1, len(REGIONS) + 1)
+
+
+def region_map(
+    white: np.ndarray, ventricles: np.ndarray, cortex: np.ndarray, infratentorial: np.ndarray, spacing: np.ndarray
+) -> np.ndarray:
+    """Region of each voxel of the white matter, uint8.
+
+    Args:
+        white: Voxels that get a region.
+        ventricles: Ventricles of the cerebrum.
+        cortex: Cortex of the cerebrum.
+        infratentorial: Brainstem and cerebellum.
+        spacing: Voxel size in mm.
+    """
+    regions = np.full(white.shape, DEEP, np.uint8)
+    regions[distance_mm(cortex, spacing) <= TOUCHES_MM] = JUXTACORTICAL
+    regions[distance_mm(ventricles, spacing) <= TOUCHES_MM] = PERIVENTRICULAR
+    regions[infratentorial] = INFRATENTORIAL
+    regions[~white] = 0
+    return regions
+
+
+def distance_mm(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Distance to the nearest voxel of a mask; infinite where it is empty."""
+    if not mask.any():
+        return np.full(mask.shape, np.inf)
+    return ndimage.distance_transform_edt(~mask, sampling=spacing)
