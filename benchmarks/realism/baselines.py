@@ -16,7 +16,6 @@ from scipy import ndimage
 from benchmarks.realism.appearance import MAD_TO_SD, signed_distance_mm
 from benchmarks.realism.hosts import HostResult, HostScan, wanted_volumes
 from benchmarks.realism.placement import Room
-from benchmarks.realism.shape import lesions_with_boxes
 
 Array = np.ndarray
 MARGIN = 5  # voxels around a donor: its ring

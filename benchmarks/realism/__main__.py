@@ -1,0 +1,138 @@
+"""`python -m benchmarks.realism floors|baselines|generator`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from benchmarks.realism.baselines import MAKERS, donors_of, populate
+from benchmarks.realism.hosts import DEFAULT_HOSTS, HostResult, HostScan, evaluate_scan_pairs, load_host, load_masks
+from benchmarks.realism.report import auc_lines, shape_table_lines, telltale_table, telltales
+from benchmarks.realism.shape import lesions_of, shape_table, split_half_floors
+
+DONOR_SCANS = ("patient07", "patient19", "P14_T1", "P18_T1")
+CHANNEL_SETS = (("flair",), ("flair", "t1w"))
+
+
+@dataclass(frozen=True)
+class Floors:
+    """How far half of the real patients' lesions are from the other half's.
+
+    Args:
+        splits: Random halvings.
+    """
+
+    splits: int = 200
+
+    def run(self) -> None:
+        """Print median and 95th percentile per feature."""
+        tables = [shape_table(lesions_of(mask)) for mask in load_masks().values()]
+        count = sum(len(table["volume_mm3"]) for table in tables)
+        print(f"{len(tables)} patients, {count} lesions, {len(tables) // 2} v {len(tables) // 2}")
+        print(f"{'KS':20s} {'median':>7s} {'95 %':>7s}")
+        for name, (median, high) in split_half_floors(tables, self.splits).items():
+            print(f"{name:20s} {median:7.3f} {high:7.3f}")
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Two-sample test of lesions made without a network.
+
+    Args:
+        hosts: Scans whose real lesions are compared with.
+        seeds: Of places, donors and noise; the table gives the mean.
+    """
+
+    hosts: tuple[str, ...] = DEFAULT_HOSTS
+    seeds: tuple[int, ...] = (0,)
+
+    def run(self) -> None:
+        """Print the AUC of each maker."""
+        scans = load_scans(self.hosts)
+        donors = [donor for name in DONOR_SCANS if name in scans for donor in donors_of(scans[name])]
+        chosen = [scans[name] for name in self.hosts]
+        found = {}
+        for name, maker in MAKERS.items():
+            found |= _test(
+                name, chosen, self.seeds, lambda host, seed, maker=maker: populate(host, donors, maker, seed)
+            )[0]
+        print("\n".join(auc_lines(found)))
+
+
+@dataclass(frozen=True)
+class Generator:
+    """Two-sample test of the package's generator.
+
+    Args:
+        model: Packaged pair of models (`default`, `parametric`).
+        diffmask: Folder of a mask model instead.
+        lefusion: Folder of an inpainting model instead.
+        prior: File of a prior instead.
+        masks: `model` draws them; `real` takes other patients' lesions of the same volume, to judge LeFusion alone.
+        contrast: `prior` draws it; `donors` takes that of other patients' real lesions of the same volume.
+        hosts: Scans whose real lesions are compared with.
+        seeds: Of places, masks and noise; the table gives the mean.
+        num_steps: Network calls per lesion, instead of each model's own.
+    """
+
+    model: str = "default"
+    diffmask: Path | None = None
+    lefusion: Path | None = None
+    prior: Path | None = None
+    masks: Literal["model", "real"] = "model"
+    contrast: Literal["prior", "donors"] = "prior"
+    hosts: tuple[str, ...] = DEFAULT_HOSTS
+    seeds: tuple[int, ...] = (0,)
+    num_steps: int | None = None
+
+    def run(self) -> None:
+        """Print AUC, the features that give the lesions away, and the shape distances."""
+        from benchmarks.realism.generator import GeneratorTest  # models load torch
+
+        scans = load_scans(self.hosts)
+        real = load_masks()
+        test = GeneratorTest(
+            synthesizer=self._synthesizer(),
+            contrasts=self.contrast,
+            donors=tuple(donor for name in DONOR_SCANS for donor in donors_of(scans[name])),
+            masks=real if self.masks == "real" else None,
+        )
+        found, results = _test(self.model, [scans[name] for name in self.hosts], self.seeds, test.populate)
+        print("\n".join(auc_lines(found)))
+        print(telltale_table(telltales(results, CHANNEL_SETS[-1])))
+        if self.masks == "model":
+            print("\n".join(shape_table_lines(results, _pooled_shapes(real))))
+
+    def _synthesizer(self):
+        from lesionaug.synthesis import load_synthesizer
+
+        return load_synthesizer(
+            self.model, diffmask=self.diffmask, lefusion=self.lefusion, prior=self.prior, num_steps=self.num_steps
+        )
+
+
+def load_scans(hosts: Sequence[str]) -> dict[str, HostScan]:
+    """Hosts and donors by name."""
+    return {name: load_host(name) for name in dict.fromkeys((*hosts, *DONOR_SCANS))}
+
+
+def _test(name: str, hosts: Sequence[HostScan], seeds: Sequence[int], make: Callable[[HostScan, int], HostResult]):
+    """Tests per channel set and seed, and all results."""
+    rounds = [[make(host, seed) for host in hosts] for seed in seeds]
+    found = {
+        f"{name} {'+'.join(channels)}": [evaluate_scan_pairs(results, channels) for results in rounds]
+        for channels in CHANNEL_SETS
+    }
+    return found, [result for results in rounds for result in results]
+
+
+def _pooled_shapes(masks):
+    return shape_table([crop for mask in masks.values() for crop in lesions_of(mask)])
+
+
+if __name__ == "__main__":
+    tyro.extras.subcommand_cli_from_dict({"floors": Floors, "baselines": Baselines, "generator": Generator}).run()
