@@ -1,0 +1,116 @@
+"""The command line: which commands there are, and what happens when one fails."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Protocol
+
+from lesionaug import __version__
+from lesionaug.errors import LesionAugError, LesionAugWarning
+
+COMMANDS = ("demo", "synthesize", "replay", "prepare", "prior", "convert")
+"""`name` is the class `Name` of `lesionaug.commands.name`; only the one that runs is imported."""
+
+USER_ERROR = 2
+INTERRUPTED = 130  # as shells count: 128 + SIGINT
+
+USAGE = """usage: lesionaug COMMAND [OPTIONS]
+
+Realistic synthetic multiple-sclerosis lesions in brain MRI.
+
+{commands}
+
+Start with:
+  lesionaug demo
+  lesionaug synthesize --flair YOURS.nii.gz --output out
+
+Every command explains itself: lesionaug COMMAND --help
+The version: lesionaug --version
+"""
+
+
+class Command(Protocol):
+    """A frozen dataclass whose fields are the options."""
+
+    def run(self) -> None:
+        """Do it."""
+        ...
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: Instead of those of this process.
+
+    Returns:
+        0 when it worked, 2 when the user can do something about what did not.
+    """
+    name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name == "--version":
+        print(f"lesionaug {__version__}")
+        return 0
+    if name in ("-h", "--help"):
+        print(usage(), end="")
+        return 0
+    if name not in COMMANDS:
+        print(
+            f"lesionaug: error: Expected a command among {', '.join(COMMANDS)}, got {name!r}; see lesionaug --help",
+            file=sys.stderr,
+        )
+        return USER_ERROR
+    return run(parse(name, rest))
+
+
+def usage() -> str:
+    """What `lesionaug --help` prints."""
+    lines = [f"  {name:<12}{inspect.getdoc(command_class(name)).splitlines()[0]}" for name in COMMANDS]
+    return USAGE.format(commands="\n".join(lines))
+
+
+def command_class(name: str) -> type:
+    """The dataclass of a command."""
+    return getattr(importlib.import_module(f"lesionaug.commands.{name}"), name.capitalize())
+
+
+def parse(name: str, arguments: Sequence[str]) -> Command:
+    """A command from its arguments; exits with a message where they are wrong."""
+    import tyro
+
+    kind = command_class(name)
+    return tyro.cli(
+        kind,
+        prog=f"lesionaug {name}",
+        description=inspect.getdoc(kind).partition("\nArgs:")[0],
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
+    )
+
+
+def run(command: Command) -> int:
+    """Run a command; what the user can act on becomes one line, everything else is our bug and keeps its traceback."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        warnings.simplefilter("always", LesionAugWarning)
+        try:
+            command.run()
+        except LesionAugError as error:
+            print(f"lesionaug: error: {error}", file=sys.stderr)
+            return USER_ERROR
+        except KeyboardInterrupt:
+            print("lesionaug: interrupted, nothing written", file=sys.stderr)
+            return INTERRUPTED
+    return 0
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    if issubclass(category, LesionAugWarning):
+        print(f"lesionaug: warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

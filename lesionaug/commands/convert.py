@@ -1,0 +1,43 @@
+"""`lesionaug convert`: a published checkpoint as a model folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from lesionaug.commands.progress import spinner
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Turn a published DiffMask or LeFusion checkpoint into weights.safetensors and config.json.
+
+    Nothing in the checkpoint is run. The folder then works wherever the packaged models do.
+
+    Examples:
+      lesionaug convert diffmask.pt --model diffmask --output models/diffmask
+      lesionaug convert hf://Kate-03/DiffMask_MultipleSclerosis/FILE --model diffmask --output models/diffmask
+      lesionaug synthesize --flair flair.nii.gz --diffmask models/diffmask --output out
+
+    Args:
+        checkpoint: A .pt file, or hf://OWNER/REPOSITORY/FILE (needs lesionaug[hub]).
+        model: What it is.
+        output: Folder to write.
+        weights: The weights as trained, or their exponential moving average.
+    """
+
+    checkpoint: tyro.conf.Positional[str]
+    model: Literal["diffmask", "lefusion"]
+    output: Path
+    weights: Literal["model", "ema"] = "ema"
+
+    def run(self) -> None:
+        """Convert."""
+        from lesionaug.models.checkpoints import convert_published
+
+        with spinner("converting"):
+            config = convert_published(self.checkpoint, model=self.model, weights=self.weights, output=self.output)
+        print(f"wrote {self.output}: {self.model}, {self.weights} weights, digest {config['digest'][:12]}")

@@ -1,0 +1,92 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lesionaug.loaded import ModelChoice
+    from lesionaug.prior import PlanOptions
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """Which lesions; what is left out is drawn from the prior.
+
+    Args:
+        seed: The same seed, scan and options give the same lesions.
+        num_lesions: How many.
+        load_ml: How many millilitres altogether, instead of how many.
+        diameter_mm: Smallest and largest diameter of the ball that has the lesion's volume.
+        regions: Any of periventricular, juxtacortical, infratentorial, deep_white_matter.
+        contrast: Factor on the brightness difference to the tissue around.
+        overlap: Let new lesions touch old ones.
+    """
+
+    seed: int = 0
+    num_lesions: int | None = None
+    load_ml: float | None = None
+    diameter_mm: tuple[float, float] | None = None
+    regions: tuple[str, ...] = ()
+    contrast: float = 1.0
+    overlap: bool = False
+
+    def plan_options(self) -> PlanOptions:
+        """For the synthesiser."""
+        from lesionaug.checks import check_known
+        from lesionaug.prior import PlanOptions
+        from lesionaug.scan import REGIONS
+
+        check_known("region", self.regions, REGIONS)
+        return PlanOptions(
+            num_lesions=self.num_lesions,
+            load_ml=self.load_ml,
+            diameter_mm=self.diameter_mm,
+            regions=self.regions or None,
+            contrast=self.contrast,
+            overlap=self.overlap,
+        )
+
+
+@dataclass(frozen=True)
+class Models:
+    """Which models, and where they run.
+
+    Args:
+        model: default (diffusion), or parametric (ellipsoids of constant contrast, the baseline without a network).
+        diffmask: Folder of another model that draws masks (see `lesionaug convert`).
+        lefusion: Folder of another model that paints tissue.
+        prior: File written by `lesionaug prior fit`.
+        device: cpu, cuda, cuda:1, ...
+        num_steps: Network calls per lesion and model; fewer are faster.
+    """
+
+    model: str = "default"
+    diffmask: Path | None = None
+    lefusion: Path | None = None
+    prior: Path | None = None
+    device: str = "cpu"
+    num_steps: int | None = None
+
+    def choice(self) -> ModelChoice:
+        """For the synthesiser."""
+        from lesionaug.loaded import ModelChoice
+
+        return ModelChoice(
+            model=self.model,
+            diffmask=_absolute(self.diffmask),
+            lefusion=_absolute(self.lefusion),
+            device=self.device,
+            num_steps=self.num_steps,
+        )
+
+    def prior_path(self) -> str | None:
+        """For the synthesiser."""
+        return _absolute(self.prior)
+
+
+def _absolute(path: Path | None) -> str | None:
+    # A record names them and may be replayed from another folder.
+    return None if path is None else str(path.expanduser().absolute())

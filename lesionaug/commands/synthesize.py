@@ -1,0 +1,135 @@
+"""`lesionaug synthesize`: new lesions in the user's own scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lesionaug.commands.options import Lesions, Models
+from lesionaug.commands.progress import progress_bar, spinner
+
+if TYPE_CHECKING:
+    from lesionaug.files import ScanFiles
+    from lesionaug.record import Record
+    from lesionaug.scan import Scan
+
+
+@dataclass(frozen=True)
+class Synthesize:
+    """Put new lesions into a scan, and write scan, label and plan.
+
+    Files on one grid, with or without skull, in any orientation, 0.4 to 3.5 mm; at least one image. Outputs keep the
+    inputs' affine, header and number type, and every voxel outside the new lesions its value.
+
+    Examples:
+      lesionaug synthesize --flair flair.nii.gz --output out
+      lesionaug synthesize --flair flair.nii.gz --t1w t1w.nii.gz --lesions lesion.nii.gz --output out --num-lesions 5
+      lesionaug synthesize --flair flair.nii.gz --output out --load-ml 3 --regions periventricular juxtacortical
+
+    Args:
+        output: Folder for flair.nii.gz, t1w.nii.gz, t2w.nii.gz (those given), lesion.nii.gz and plan.json.
+        flair: FLAIR image.
+        t1w: T1-weighted image.
+        t2w: T2-weighted image.
+        lesions: Binary label of the existing lesions; kept, and the new ones added to it.
+        eligible: Map of where lesions may be centred, any positive unit; found in the images where not given.
+        labels: SynthSeg or FreeSurfer segmentation, from which to tell where lesions may be.
+        preview: Also write preview.png (needs lesionaug[demo]).
+        overwrite: Replace files in an output folder that is not empty.
+    """
+
+    output: Path
+    flair: Path | None = None
+    t1w: Path | None = None
+    t2w: Path | None = None
+    lesions: Path | None = None
+    eligible: Path | None = None
+    labels: Path | None = None
+    preview: bool = False
+    overwrite: bool = False
+    lesion: Lesions = field(default_factory=Lesions)
+    models: Models = field(default_factory=Models)
+
+    def run(self) -> None:
+        """Plan, render, write."""
+        from lesionaug.folders import complete_folder
+
+        paths = {role: path.expanduser().absolute() for role, path in self._given().items()}
+        check_spared(paths, self.output)
+        with complete_folder(self.output, overwrite=self.overwrite) as folder:
+            lines = synthesize(paths, folder, self.lesion, self.models, preview=self.preview)
+        print("\n".join([*lines, f"wrote   {self.output}; the same again: lesionaug replay {self.output}/plan.json"]))
+
+    def _given(self) -> dict[str, Path]:
+        roles = ("flair", "t1w", "t2w", "lesions", "eligible", "labels")
+        return {role: path for role in roles if (path := getattr(self, role)) is not None}
+
+
+def synthesize(paths: dict[str, Path], folder: Path, which: Lesions, models: Models, *, preview: bool) -> list[str]:
+    """Put lesions into the files of a scan, and tell about it.
+
+    Args:
+        paths: By role, as for `lesionaug.files.read_scan`; relative ones from `folder`.
+        folder: Where outputs go; exists.
+        which: Lesions.
+        models: To draw and paint them.
+        preview: Whether to draw a picture.
+    """
+    from lesionaug.files import plan_files, read_scan
+
+    choice = models.choice()
+    with spinner("reading the scan, looking for white matter"):
+        files = read_scan({role: folder / path for role, path in paths.items()})
+    record = plan_files(paths, folder, files, which.seed, which.plan_options(), choice, models.prior_path())
+    after = render_into(record, files, folder)
+    if preview:
+        from lesionaug.preview import save_preview
+
+        with spinner("drawing the preview"):
+            save_preview(folder / "preview.png", files.scan, after, files.affine)
+    return describe(record, files.scan, after)
+
+
+def render_into(record: Record, files: ScanFiles, folder: Path) -> Scan:
+    """Write the files of a record, and the record itself."""
+    from lesionaug.files import render_files, with_outputs
+
+    with progress_bar(len(record.plan["lesions"]), "painting", "lesion") as progress:
+        outputs, after = render_files(record, files, progress)
+    for name, content in outputs.items():
+        (folder / name).write_bytes(content)
+    (folder / "plan.json").write_text(with_outputs(record, outputs).to_json())
+    return after
+
+
+def describe(record: Record, before: Scan, after: Scan) -> list[str]:
+    """What was done, in a few lines."""
+    diameters = [lesion["diameter_mm"] for lesion in record.plan["lesions"]]
+    new = after.lesion_mask & ~before.lesion_mask
+    load_ml = int(new.sum()) * before.voxel_mm3 / 1000
+    size = f", {min(diameters):.1f} to {max(diameters):.1f} mm across" if diameters else ""
+    shape = " x ".join(str(n) for n in before.shape)
+    spacing = " x ".join(f"{mm:.3g}" for mm in before.spacing_mm)
+    digests = ", ".join(f"{job} {digest[:12]}" for job, digest in record.digests.items())
+    return [
+        f"scan    {', '.join(before.channels)}: {shape} voxels of {spacing} mm",
+        f"plan    {len(diameters)} lesions{size}; seed {record.seed}",
+        f"models  {record.models['model']} ({digests}) on {record.models['device']}",
+        f"result  {load_ml:.2f} ml of new lesion in {int(new.sum())} voxels; every other voxel as it was",
+    ]
+
+
+def check_spared(paths: dict[str, Path], output: Path) -> None:
+    """No output would replace an input.
+
+    Raises:
+        LesionAugError: One would.
+    """
+    from lesionaug.errors import LesionAugError
+
+    names = {*(f"{role}.nii.gz" for role in paths), "lesion.nii.gz"}
+    targets = {(output.expanduser().absolute() / name).resolve() for name in names}
+    for path in paths.values():
+        if path.resolve() in targets:
+            raise LesionAugError(f"Expected inputs outside the output folder, got {path}; choose another --output")

@@ -1,0 +1,146 @@
+"""From scan files to the same files with new lesions: plan and render on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lesionaug.anatomy import anatomy_from_labels
+from lesionaug.assemble import assemble_scan
+from lesionaug.checks import binary_mask
+from lesionaug.errors import LesionAugError
+from lesionaug.io import NiftiImage, mask_like, nifti_bytes, read_intensities, read_mask, read_nifti, sha256_of
+from lesionaug.loaded import ModelChoice, loaded_synthesizer
+from lesionaug.prior import PlanOptions
+from lesionaug.record import InputFile, Record, versions
+from lesionaug.rendering import Progress
+from lesionaug.scan import CHANNELS, LesionPlan, Scan
+
+LESIONS, ELIGIBLE, LABELS = "lesions", "eligible", "labels"
+"""Roles of input files besides the channels."""
+
+
+@dataclass(frozen=True)
+class ScanFiles:
+    """A scan together with the files it came from.
+
+    Args:
+        images: By channel.
+        lesions: Label of the existing lesions; empty where no file was given.
+        scan: What the synthesiser sees of them.
+    """
+
+    images: dict[str, NiftiImage]
+    lesions: NiftiImage
+    scan: Scan
+
+    @property
+    def affine(self) -> np.ndarray:
+        """Voxel to world in mm, 4 by 4."""
+        return next(iter(self.images.values())).affine
+
+    def outputs(self, after: Scan) -> dict[str, bytes]:
+        """Files like those read, with what was rendered, by name."""
+        new = (after.lesion_mask & ~self.scan.lesion_mask)[0].numpy()
+        files = {
+            f"{channel}.nii.gz": nifti_bytes(self.images[channel], values.numpy(), new)
+            for channel, values in zip(after.channels, after.image, strict=True)
+        }
+        _, foreground = binary_mask(self.lesions.data, self.lesions.name)
+        return {**files, "lesion.nii.gz": nifti_bytes(self.lesions, np.full(new.shape, foreground), new)}
+
+
+def read_scan(paths: Mapping[str, Path]) -> ScanFiles:
+    """A scan from NIfTI files.
+
+    Args:
+        paths: By role: channels, and `lesions`, `eligible` and `labels` where there are any.
+
+    Raises:
+        LesionAugError: No image, or files that cannot be read, used or do not match.
+    """
+    images = {channel: read_intensities(paths[channel]) for channel in CHANNELS if channel in paths}
+    if not images:
+        raise LesionAugError("Expected at least one image, got none; give --flair or --t1w")
+    like = next(iter(images.values()))
+    lesions, mask = read_mask(paths[LESIONS]) if LESIONS in paths else _no_lesions(like)
+    eligible = read_nifti(paths[ELIGIBLE]) if ELIGIBLE in paths else None
+    labels = read_nifti(paths[LABELS]) if LABELS in paths else None
+    for image in (*images.values(), lesions, eligible, labels):
+        if image is not None:
+            image.check_same_grid(like)
+    scan = assemble_scan(
+        {channel: torch.from_numpy(image.data)[None] for channel, image in images.items()},
+        like.affine,
+        torch.from_numpy(mask)[None],
+        eligible=None if eligible is None else torch.from_numpy(eligible.data)[None],
+        anatomy=None if labels is None else anatomy_from_labels(labels.data.astype(np.int32), like.affine),
+    )
+    return ScanFiles(images, lesions, scan)
+
+
+def plan_files(
+    paths: Mapping[str, Path],
+    home: Path,
+    files: ScanFiles,
+    seed: int,
+    options: PlanOptions,
+    choice: ModelChoice,
+    prior: str | None,
+) -> Record:
+    """Draw the lesions for a scan on disk.
+
+    Args:
+        paths: By role, as for `read_scan`; relative ones from `home`.
+        home: Folder of the record.
+        files: What was read from them.
+        seed: All that is random comes from it.
+        options: What the user fixed instead of leaving it to the prior.
+        choice: The models that are to render.
+        prior: File of a prior, or the packaged one.
+    """
+    synthesizer = loaded_synthesizer(choice, prior)
+    plan = synthesizer.plan(files.scan, torch.Generator().manual_seed(seed), options)
+    return Record(
+        inputs={role: InputFile(str(path), sha256_of(home / path)) for role, path in paths.items()},
+        spacing_mm=files.scan.spacing_mm,
+        seed=seed,
+        options=asdict(options),
+        models=asdict(choice),
+        digests=choice.digests(),
+        prior={"path": prior, "digest": synthesizer.prior.digest},
+        plan=plan.to_dict(),
+        outputs={},
+        versions=versions(),
+    )
+
+
+def render_files(record: Record, files: ScanFiles, progress: Progress | None = None) -> tuple[dict[str, bytes], Scan]:
+    """Files with the lesions of a record, by name, and the scan they show.
+
+    Raises:
+        LesionAugError: The models are not those of the record.
+    """
+    choice = ModelChoice(**record.models)
+    if choice.digests() != record.digests:
+        raise LesionAugError(
+            f"Expected the models that the plan was made with, {record.digests}, got {choice.digests()}; "
+            "use those, or synthesize again"
+        )
+    after = loaded_synthesizer(choice).render(files.scan, LesionPlan.from_dict(record.plan), progress)
+    return files.outputs(after), after
+
+
+def with_outputs(record: Record, outputs: Mapping[str, bytes]) -> Record:
+    """The record of these outputs."""
+    return replace(record, outputs={name: hashlib.sha256(content).hexdigest() for name, content in outputs.items()})
+
+
+def _no_lesions(like: NiftiImage) -> tuple[NiftiImage, np.ndarray]:
+    empty = mask_like(like)
+    return empty, empty.data > 0

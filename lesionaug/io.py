@@ -1,0 +1,173 @@
+"""NIfTI files in and out, and everything that can be wrong with them."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from lesionaug.checks import binary_mask, check_affine, check_intensities, check_same_grid
+from lesionaug.errors import LesionAugError
+
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    MemoryError,
+    nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+)
+"""What nibabel and zlib raise at damaged files."""
+
+
+@dataclass(frozen=True)
+class NiftiImage:
+    """A three-dimensional NIfTI file.
+
+    Args:
+        name: For messages.
+        data: Intensities, shape `(i, j, k)`, as float32.
+        stored: The numbers in the file, before slope and intercept.
+        header: As in the file.
+        slope: Intensity per stored unit.
+        intercept: Intensity of a stored zero.
+    """
+
+    name: str
+    data: np.ndarray
+    stored: np.ndarray
+    header: nib.Nifti1Header
+    slope: float
+    intercept: float
+
+    @property
+    def affine(self) -> np.ndarray:
+        """Voxel to world in mm, 4 by 4."""
+        return self.header.get_best_affine()
+
+    def check_same_grid(self, other: NiftiImage) -> None:
+        """See `lesionaug.checks.check_same_grid`."""
+        check_same_grid(self.data.shape, self.affine, self.name, other.data.shape, other.affine, other.name)
+
+
+def read_nifti(path: str | Path) -> NiftiImage:
+    """A NIfTI file whose header makes sense.
+
+    Raises:
+        LesionAugError: The file cannot be read, is no NIfTI file or truncated, is not three-dimensional, or its affine
+            is singular or its spacing out of range.
+    """
+    image = _open(Path(path))
+    if len(image.shape) != 3:
+        got = " x ".join(str(n) for n in image.shape)
+        raise LesionAugError(f"Expected a 3-D image, got {len(image.shape)}-D ({got}) in {path}; save one volume of it")
+    check_affine(image.header.get_best_affine(), str(path))
+    stored = _stored(image, path)
+    slope, intercept = image.dataobj.slope, image.dataobj.inter
+    data = (stored.astype(np.float64) * slope + intercept).astype(np.float32)
+    return NiftiImage(str(path), data, stored, image.header.copy(), float(slope), float(intercept))
+
+
+def read_intensities(path: str | Path) -> NiftiImage:
+    """A NIfTI file with finite, varying intensities.
+
+    Raises:
+        LesionAugError: As `read_nifti`, and for other intensities.
+    """
+    image = read_nifti(path)
+    check_intensities(image.data, image.name)
+    return image
+
+
+def read_mask(path: str | Path) -> tuple[NiftiImage, np.ndarray]:
+    """A NIfTI file with a binary label, and where it is set.
+
+    Raises:
+        LesionAugError: As `read_nifti`, and for a label with other values.
+    """
+    image = read_nifti(path)
+    return image, binary_mask(image.data, image.name)[0]
+
+
+def nifti_bytes(image: NiftiImage, data: np.ndarray, where: np.ndarray) -> bytes:
+    """A gzipped NIfTI file like `image`, with other intensities at some voxels.
+
+    Header, affine, type and slope stay; the same input makes the same bytes.
+
+    Args:
+        image: What the file is like.
+        data: Intensities, shape `(i, j, k)`.
+        where: Voxels that are to have them; the others keep their stored bits.
+    """
+    values = (data[where].astype(np.float64) - image.intercept) / image.slope
+    if np.issubdtype(image.stored.dtype, np.integer):
+        limits = np.iinfo(image.stored.dtype)
+        values = np.clip(np.round(values), limits.min, limits.max)
+    stored = image.stored.copy()
+    stored[where] = values.astype(stored.dtype)
+    kind = nib.Nifti2Image if isinstance(image.header, nib.Nifti2Header) else nib.Nifti1Image
+    written = kind(stored, None, image.header)
+    # A slope that is set keeps nibabel from choosing another and rounding every voxel anew.
+    written.header.set_slope_inter(image.slope, image.intercept)
+    return gzipped(written.to_bytes())
+
+
+def mask_like(image: NiftiImage) -> NiftiImage:
+    """An empty label of bytes on the grid of an image."""
+    header = image.header.copy()
+    header.set_data_dtype(np.uint8)
+    header["cal_min"], header["cal_max"] = 0, 0
+    empty = np.zeros(image.data.shape, np.uint8)
+    return NiftiImage("new label", empty.astype(np.float32), empty, header, slope=1.0, intercept=0.0)
+
+
+def gzipped(content: bytes) -> bytes:
+    """Compressed without name and date, so that the same content makes the same file."""
+    buffer = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=buffer, mtime=0) as stream:
+        stream.write(content)
+    return buffer.getvalue()
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file as hexadecimal digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _open(path: Path) -> nib.Nifti1Image:
+    if not path.is_file():
+        raise LesionAugError(f"Expected a NIfTI file, got no file at {path}; check the path")
+    try:
+        image = nib.load(path)
+    except UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    if not isinstance(image, nib.Nifti1Image):
+        raise LesionAugError(f"Expected a NIfTI file, got {type(image).__name__} in {path}; convert it to .nii.gz")
+    return image
+
+
+def _stored(image: nib.Nifti1Image, path: str | Path) -> np.ndarray:
+    """Read everything, which also checks gzip's checksum."""
+    try:
+        stored = np.array(image.dataobj.get_unscaled())
+    except (*UNREADABLE, gzip.zlib.error) as error:
+        raise _unreadable(path, error) from error
+    if stored.dtype.kind not in "iuf":
+        raise LesionAugError(
+            f"Expected real numbers, got voxels of type {stored.dtype} in {path}; convert it to greyscale"
+        )
+    return stored
+
+
+def _unreadable(path: str | Path, error: Exception) -> LesionAugError:
+    reason = " ".join(str(error).split())[:160] or type(error).__name__
+    return LesionAugError(
+        f"Expected a readable NIfTI file, got a damaged one at {path} ({reason}); copy or export it again"
+    )

@@ -1,0 +1,129 @@
+"""From a TorchIO subject to a `Scan` and back: which of its images play which part."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torchio as tio
+
+from lesionaug.assemble import assemble_scan, write_into
+from lesionaug.checks import binary_mask, check_known, check_same_grid
+from lesionaug.errors import LesionAugError
+from lesionaug.scan import CHANNELS, Scan
+
+IMAGES = {"flair": "flair", "t1w": "t1"}
+
+
+@dataclass(frozen=True)
+class SubjectKeys:
+    """Names of a subject's images.
+
+    Args:
+        images: Channel to image.
+        label: Lesion label.
+        eligible: Map of where lesions may be centred, if there is one.
+        create_label: Whether to add an empty label to subjects without one.
+
+    Raises:
+        LesionAugError: An unknown channel, or no image.
+    """
+
+    images: Mapping[str, str] = field(default_factory=lambda: dict(IMAGES))
+    label: str = "lesion"
+    eligible: str | None = None
+    create_label: bool = False
+
+    def __post_init__(self) -> None:
+        check_known("channel", self.images, CHANNELS)
+        if not self.images:
+            raise LesionAugError(f"Expected at least one image, got none; name one: images={IMAGES}")
+
+    def scan(self, subject: tio.Subject, chosen: Container[str]) -> Scan:
+        """What the synthesiser sees of a subject.
+
+        Args:
+            subject: Not changed.
+            chosen: Names of the images that lesions are to be painted into.
+
+        Raises:
+            LesionAugError: An image or the label is missing, or they do not match or cannot be worked with.
+        """
+        images = self._scalar_images(subject, chosen)
+        like = next(iter(images.values()))
+        label = self._label(subject, like)
+        return assemble_scan(
+            {channel: image.data for channel, image in images.items()},
+            np.asarray(like.affine, dtype=float),
+            torch.from_numpy(binary_mask(label.data.numpy(), f"label {self.label!r}")[0]),
+            eligible=_on_grid(subject, self.eligible, like).data if self.eligible else None,
+        )
+
+    def write(self, subject: tio.Subject, before: Scan, after: Scan) -> None:
+        """Write what was rendered into a subject, whose images keep their types."""
+        new = after.lesion_mask & ~before.lesion_mask
+        for channel, values in zip(after.channels, after.image, strict=True):
+            image = subject[self.images[channel]]
+            image.set_data(write_into(image.data, values[None], new))
+        label = self._label(subject, image)
+        _, foreground = binary_mask(label.data.numpy(), self.label)
+        label.set_data(write_into(label.data, torch.full(label.shape, foreground), new))
+        if self.label not in subject:
+            subject.add_image(label, self.label)
+
+    def with_label(self, subject: tio.Subject) -> tio.Subject:
+        """The subject, or where it needs a label a shallow copy that has an empty one."""
+        like = next((subject[name] for name in self.images.values() if name in subject), None)
+        if not self.create_label or self.label in subject or like is None:
+            return subject
+        labelled = tio.Subject(dict(subject))
+        labelled.applied_transforms = list(subject.applied_transforms)
+        labelled.add_image(_empty_label(like), self.label)
+        return labelled
+
+    def _scalar_images(self, subject: tio.Subject, chosen: Container[str]) -> dict[str, tio.Image]:
+        for channel, name in self.images.items():
+            if not isinstance(subject.get(name), tio.ScalarImage):
+                raise LesionAugError(
+                    f"Expected a scalar image {name!r} ({channel}) in the subject, got {_names(subject)}; "
+                    "say what the images are called: images={'flair': ...}"
+                )
+        names = {channel: name for channel, name in self.images.items() if name in chosen}
+        if not names:
+            raise LesionAugError(
+                f"Expected one of the images {', '.join(self.images.values())}, got none; check include and exclude"
+            )
+        like = subject[next(iter(names.values()))]
+        return {channel: _on_grid(subject, name, like) for channel, name in names.items()}
+
+    def _label(self, subject: tio.Subject, like: tio.Image) -> tio.Image:
+        if self.label in subject:
+            return _on_grid(subject, self.label, like)
+        if self.create_label:
+            return _empty_label(like)
+        raise LesionAugError(
+            f"Expected a label {self.label!r} in the subject, got {_names(subject)}; "
+            "give its name, or create_label=True where there are no lesions yet"
+        )
+
+
+def _on_grid(subject: tio.Subject, name: str, like: tio.Image) -> Any:
+    """An image of the subject whose voxels are those of another."""
+    image = subject.get(name)
+    if not isinstance(image, tio.Image):
+        raise LesionAugError(f"Expected an image {name!r} in the subject, got {_names(subject)}; check the name")
+    if image.data.shape[0] != 1:
+        raise LesionAugError(f"Expected a 3-D image, got {image.data.shape[0]} volumes in {name!r}; choose one of them")
+    check_same_grid(image.spatial_shape, image.affine, repr(name), like.spatial_shape, like.affine, "the first image")
+    return image
+
+
+def _empty_label(like: tio.Image) -> tio.LabelMap:
+    return tio.LabelMap(tensor=torch.zeros((1, *like.spatial_shape), dtype=torch.uint8), affine=like.affine)
+
+
+def _names(subject: tio.Subject) -> str:
+    return ", ".join(name for name, value in subject.items() if isinstance(value, tio.Image)) or "no image"
