@@ -10,13 +10,13 @@ from lesionaug.anatomy.atlas import MAPS, Atlas, packaged_atlas
 from lesionaug.anatomy.brain import find_brain
 from lesionaug.anatomy.core import Anatomy
 from lesionaug.anatomy.grids import ReducedGrid
-from lesionaug.anatomy.regions import distance_mm, region_map
+from lesionaug.anatomy.location import location_weight
+from lesionaug.anatomy.regions import region_map
 from lesionaug.anatomy.tissue import FLUID, GREY, LESION, WHITE, classify
 from lesionaug.types import Mask, Volume
 
 WHITE_ENOUGH = 0.4
 LIKELY_WHITE = 4.0  # odds against grey matter in the atlas above which a grey look does not exclude a voxel
-FLOOR = 0.003  # weight of white matter where the atlas has no lesion, relative to its maximum
 
 
 def anatomy_from_images(
@@ -66,8 +66,7 @@ def _eligible(
     infratentorial = maps["infratentorial"] > 0.5
     cortex = (smooth[GREY] > 0.5) & (maps["cortex"] > maps["deep_grey"]) & ~white & ~infratentorial
     regions = region_map(white, ventricles, cortex, infratentorial, spacing)
-    rate = maps["lesions"] / (maps["white"] + 0.15)
-    return np.where(white, rate + FLOOR, 0), regions
+    return np.where(white, location_weight(maps), 0), regions
 
 
 def _ventricles(fluid: np.ndarray, maps: dict[str, np.ndarray]) -> np.ndarray:

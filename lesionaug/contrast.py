@@ -1,0 +1,111 @@
+"""How bright lesions are, jointly in all channels: between scans, within a scan, and by size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cc3d
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lesionaug.intensity import lesion_contrast, robust_scale
+from lesionaug.scan import CHANNELS, Scan
+from lesionaug.types import Mask, Volume
+
+MARGIN = 7  # voxels around a lesion that its ring and the rings' dilation need
+MIN_LESIONS = 3  # of a scan's own before they say how bright its next will be
+MAX_LESIONS = 24  # measured; more would only cost time
+MIN_FLAIR = 0.3  # a lesion is bright in FLAIR, by definition of those that were delineated
+MIN_VOXELS = 5
+REFERENCE_MM3 = 50.0
+LIMIT = 2.5  # standard deviations
+
+
+@dataclass(frozen=True)
+class ContrastModel:
+    """Contrast `c = mean + slope * log(volume / 50 mm3) + scan + lesion`, in robust units.
+
+    `scan` and `lesion` are Gaussian with the covariances `between` and `within`; rows are `CHANNELS`.
+    """
+
+    mean: tuple[float, ...]
+    slope: tuple[float, ...]
+    between: tuple[tuple[float, ...], ...]
+    within: tuple[tuple[float, ...], ...]
+
+    def expected(self, volume_mm3: float, rows: list[int]) -> np.ndarray:
+        """Mean over scans and lesions."""
+        mean, slope = np.asarray(self.mean)[rows], np.asarray(self.slope)[rows]
+        return mean + slope * np.log(volume_mm3 / REFERENCE_MM3)
+
+    def draw_scan(self, scan: Scan, rows: list[int], generator: torch.Generator) -> np.ndarray:
+        """Offset of a scan: drawn, or shrunk from its own lesions where it has enough."""
+        between, within = _block(self.between, rows), _block(self.within, rows)
+        drawn = _gaussian(between, generator)
+        measured, volumes = measure(scan)
+        if len(measured) < MIN_LESIONS:
+            return drawn
+        residual = np.mean([m - self.expected(v, rows) for m, v in zip(measured, volumes, strict=True)], axis=0)
+        # Posterior mean of the scan's offset given the mean of n residuals.
+        return between @ np.linalg.solve(between + within / len(measured), residual)
+
+    def draw_lesion(
+        self, volume_mm3: float, rows: list[int], offset: np.ndarray, generator: torch.Generator
+    ) -> np.ndarray:
+        """Contrast of one lesion."""
+        drawn = self.expected(volume_mm3, rows) + offset + _gaussian(_block(self.within, rows), generator)
+        if CHANNELS.index("flair") in rows:
+            place = rows.index(CHANNELS.index("flair"))
+            drawn[place] = max(drawn[place], MIN_FLAIR)
+        return drawn
+
+
+def measure(
+    scan: Scan, limit: int | None = MAX_LESIONS, at_least: int = MIN_LESIONS
+) -> tuple[list[np.ndarray], list[float]]:
+    """Contrast and volume in mm3 of the scan's own lesions of at least five voxels.
+
+    Args:
+        scan: Only image, lesions, brain and spacing count.
+        limit: How many are measured at most, evenly chosen.
+        at_least: Nothing is measured where there are fewer.
+    """
+    parts, sizes = _components(scan.lesion_mask)
+    chosen = [label for label in range(1, len(sizes)) if sizes[label] >= MIN_VOXELS]
+    if len(chosen) < at_least:
+        return [], []
+    chosen = chosen[:: -(-len(chosen) // (limit or len(chosen)))]
+    scale = robust_scale(scan.image, scan.brain)
+    boxes = cc3d.statistics(parts)["bounding_boxes"]
+    contrasts = []
+    for label in chosen:
+        box = (slice(None), *_grown(boxes[label], scan.shape))
+        mask = torch.from_numpy(parts[box[1:]] == label)[None]
+        tissue = scan.brain[box] & ~scan.lesion_mask[box]
+        contrasts.append(_contrast(scale.normalise(scan.image[box].float()), mask, tissue).double().numpy())
+    return contrasts, [float(sizes[label] * scan.voxel_mm3) for label in chosen]
+
+
+def _contrast(image: Volume, mask: Mask, tissue: Mask) -> Float[Tensor, " channels"]:
+    return lesion_contrast(image, mask, tissue)
+
+
+def _components(mask: Mask) -> tuple[np.ndarray, np.ndarray]:
+    parts = cc3d.connected_components(mask[0].numpy(), connectivity=26)
+    return parts, np.bincount(parts.ravel())
+
+
+def _grown(box: tuple[slice, ...], shape: tuple[int, int, int]) -> tuple[slice, ...]:
+    return tuple(slice(max(b.start - MARGIN, 0), min(b.stop + MARGIN, n)) for b, n in zip(box, shape, strict=True))
+
+
+def _block(covariance: tuple[tuple[float, ...], ...], rows: list[int]) -> np.ndarray:
+    return np.asarray(covariance)[np.ix_(rows, rows)]
+
+
+def _gaussian(covariance: np.ndarray, generator: torch.Generator) -> np.ndarray:
+    """Draw without the far tails, which no lesion has."""
+    unit = torch.randn(len(covariance), generator=generator, dtype=torch.float64).clamp(-LIMIT, LIMIT).numpy()
+    return np.linalg.cholesky(covariance + 1e-9 * np.eye(len(covariance))) @ unit

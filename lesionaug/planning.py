@@ -1,0 +1,233 @@
+"""From a prior and a scan to a plan: sizes drawn by region, centres drawn where the lesion fits."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+
+from lesionaug.distributions import uniform, uniform_between
+from lesionaug.errors import LesionAugError, LesionAugWarning
+from lesionaug.scan import CHANNELS, REGIONS, LesionPlan, LesionSpec, Scan
+
+if TYPE_CHECKING:
+    from lesionaug.prior import LesionPrior, PlanOptions
+
+TRIES = 40  # centres tried per lesion
+FAILURES = 25  # lesions that did not fit, after which the scan counts as full
+GAP_MM = 1.0  # between lesions
+ROOM = 1.2  # of the lesion's volume that must be allowed within its control sphere
+MIN_MM3 = 1.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """Volume and control sphere of one lesion."""
+
+    volume_mm3: float
+    extent_mm: float
+
+    @property
+    def diameter_mm(self) -> float:
+        """Of the ball of equal volume."""
+        return (6 * self.volume_mm3 / math.pi) ** (1 / 3)
+
+
+def plan_lesions(prior: LesionPrior, scan: Scan, generator: torch.Generator, options: PlanOptions) -> LesionPlan:
+    """See `LesionPrior.sample`."""
+    room = Room.of(scan, options)
+    rows = [CHANNELS.index(channel) for channel in scan.channels]
+    goal = _Goal.draw(prior, options, generator)
+    if goal.reached(0, 0.0):
+        return LesionPlan()
+    offset = prior.contrast.draw_scan(scan, rows, generator)
+    factor = uniform_between(options.contrast, generator)
+    lesions: list[LesionSpec] = []
+    for size, center in _placed(prior, room, goal, options, generator):
+        contrast = factor * prior.contrast.draw_lesion(size.volume_mm3, rows, offset, generator)
+        pairs = tuple((channel, round(float(c), 4)) for channel, c in zip(scan.channels, contrast, strict=True))
+        seed = int(torch.randint(2**63 - 1, (), generator=generator))
+        lesions.append(LesionSpec(center, size.diameter_mm, size.extent_mm, pairs, seed))
+    goal.warn(lesions)
+    return LesionPlan(tuple(lesions))
+
+
+@dataclass(frozen=True)
+class _Goal:
+    """When there are enough lesions: by number, or by volume."""
+
+    count: int | None
+    load_mm3: float | None
+
+    @classmethod
+    def draw(cls, prior: LesionPrior, options: PlanOptions, generator: torch.Generator) -> _Goal:
+        if options.load_ml is not None:
+            return cls(None, 1000 * uniform_between(options.load_ml, generator))
+        wanted = options.num_lesions
+        if isinstance(wanted, tuple | list):
+            low, high = wanted
+            return cls(low + int(uniform(generator) * (high + 1 - low)), None)
+        return cls(round(prior.count.draw(generator)) if wanted is None else int(wanted), None)
+
+    def reached(self, count: int, volume_mm3: float) -> bool:
+        if self.count is not None:
+            return count >= self.count
+        return volume_mm3 >= self.load_mm3
+
+    def largest_mm3(self, volume_mm3: float) -> float:
+        """A larger lesion would miss the load by more than leaving it out."""
+        return math.inf if self.load_mm3 is None else 2 * (self.load_mm3 - volume_mm3)
+
+    def warn(self, lesions: list[LesionSpec]) -> None:
+        if self.count is not None and len(lesions) < self.count:
+            warnings.warn(
+                f"Expected to place {self.count} lesions, got room for {len(lesions)}; ask for fewer or smaller ones",
+                LesionAugWarning,
+                stacklevel=4,
+            )
+        load = sum(lesion.volume_mm3 for lesion in lesions)
+        if self.load_mm3 is not None and load < 0.9 * self.load_mm3 and self.load_mm3 - load > 50:
+            warnings.warn(
+                f"Expected to place {self.load_mm3 / 1000:.3g} ml of lesions, got room for {load / 1000:.3g} ml; "
+                "ask for less",
+                LesionAugWarning,
+                stacklevel=4,
+            )
+
+
+def _placed(
+    prior: LesionPrior, room: Room, goal: _Goal, options: PlanOptions, generator: torch.Generator
+) -> Iterator[tuple[Size, tuple[int, int, int]]]:
+    """Lesions and their centres until the goal is reached or the scan is full."""
+    taken: list[tuple[np.ndarray, float]] = []
+    count, volume, failures = 0, 0.0, 0
+    while not goal.reached(count, volume) and failures < FAILURES:
+        region = room.draw_region(generator)
+        size = draw_size(prior, region, options.diameter_mm, goal.largest_mm3(volume), generator)
+        if size is None:
+            return
+        center = room.draw_center(region, size, taken, generator)
+        if center is None:
+            failures += 1
+            continue
+        taken.append((np.asarray(center) * room.spacing_mm, size.diameter_mm / 2))
+        count, volume = count + 1, volume + size.volume_mm3
+        yield size, center
+
+
+def draw_size(
+    prior: LesionPrior,
+    region: int,
+    diameter_mm: tuple[float, float] | None,
+    largest_mm3: float,
+    generator: torch.Generator,
+) -> Size | None:
+    """Volume within bounds and its control sphere; none where the bounds leave nothing.
+
+    Args:
+        prior: Knows the sizes.
+        region: Index into `REGIONS`.
+        diameter_mm: Range asked for.
+        largest_mm3: Bound from the load that is still missing.
+        generator: Source of all randomness.
+    """
+    low, high = (math.pi / 6 * d**3 for d in diameter_mm) if diameter_mm else (MIN_MM3, math.inf)
+    high = min(high, largest_mm3)
+    table = prior.log_volume[region]
+    if high < low or (diameter_mm is None and math.log(high) < table.values[0]):
+        return None
+    volume = math.exp(table.draw(generator, math.log(low), math.log(high)))
+    stretch = math.exp(prior.log_stretch.draw(math.log(volume), generator))
+    size = Size(volume, (6 * volume / math.pi) ** (1 / 3) * stretch)
+    if size.extent_mm <= prior.max_extent_mm:
+        return size
+    if diameter_mm:  # the size was asked for: only the sphere can give way
+        return Size(volume, max(prior.max_extent_mm, size.diameter_mm))
+    return Size(volume * (prior.max_extent_mm / size.extent_mm) ** 3, prior.max_extent_mm)
+
+
+@dataclass(frozen=True)
+class Room:
+    """Where lesions may be centred, and what is in their way.
+
+    Args:
+        allowed: Voxels that lesions may use, shape `(i, j, k)`.
+        voxels: Possible centres of each region as voxel indices, shape `(n, 3)`.
+        cumulative: Running sum of their weights.
+        old: Positions of old lesions' voxels in mm, or none.
+        spacing_mm: Voxel size.
+    """
+
+    allowed: np.ndarray
+    voxels: tuple[np.ndarray, ...]
+    cumulative: tuple[np.ndarray, ...]
+    old: cKDTree | None
+    spacing_mm: np.ndarray
+
+    @classmethod
+    def of(cls, scan: Scan, options: PlanOptions) -> Room:
+        """Room of a scan.
+
+        Raises:
+            LesionAugError: There is none.
+        """
+        blocked = torch.zeros_like(scan.brain) if options.overlap else scan.lesion_mask
+        allowed = ((scan.eligible > 0) & scan.brain & ~blocked)[0]
+        voxels = allowed.nonzero()
+        weights = scan.eligible[0][allowed].double().numpy()
+        regions = scan.regions[0][allowed].numpy()
+        regions = np.where(regions == 0, len(REGIONS), regions)  # eligible by the user's own map alone
+        wanted = options.regions or REGIONS
+        chosen = [regions == index + 1 if name in wanted else np.zeros(0, int) for index, name in enumerate(REGIONS)]
+        if not sum(len(weights[c]) for c in chosen):
+            where = "" if options.regions is None else f" in {', '.join(options.regions)}"
+            raise LesionAugError(f"Expected eligible voxels{where}, got none; check the eligible map or ask for other regions")
+        spacing = np.asarray(scan.spacing_mm, float)
+        old = np.zeros((0, 3)) if options.overlap else scan.lesion_mask[0].nonzero().numpy() * spacing
+        return cls(
+            allowed=allowed.numpy(),
+            voxels=tuple(voxels.numpy()[c] for c in chosen),
+            cumulative=tuple(np.cumsum(weights[c]) for c in chosen),
+            old=cKDTree(old) if len(old) else None,
+            spacing_mm=spacing,
+        )
+
+    def draw_region(self, generator: torch.Generator) -> int:
+        """Index into `REGIONS`, in proportion to the weight of its voxels."""
+        totals = np.cumsum([c[-1] if len(c) else 0.0 for c in self.cumulative])
+        return int(np.searchsorted(totals, uniform(generator) * totals[-1], side="right"))
+
+    def draw_center(
+        self, region: int, size: Size, taken: list[tuple[np.ndarray, float]], generator: torch.Generator
+    ) -> tuple[int, int, int] | None:
+        """A voxel of the region around which the lesion fits, or none in a bounded number of tries."""
+        cumulative = self.cumulative[region]
+        for _ in range(TRIES):
+            index = int(np.searchsorted(cumulative, uniform(generator) * cumulative[-1], side="right"))
+            voxel = self.voxels[region][index]
+            if self._is_free(voxel * self.spacing_mm, size, taken) and self._has_room(voxel, size):
+                i, j, k = voxel.tolist()
+                return i, j, k
+        return None
+
+    def _is_free(self, position: np.ndarray, size: Size, taken: list[tuple[np.ndarray, float]]) -> bool:
+        reach = size.diameter_mm / 2 + GAP_MM
+        if any(np.linalg.norm(position - other) <= reach + radius for other, radius in taken):
+            return False
+        return self.old is None or self.old.query(position, distance_upper_bound=reach)[0] > reach
+
+    def _has_room(self, voxel: np.ndarray, size: Size) -> bool:
+        """Whether the control sphere holds enough allowed voxels; those it touches count, as voxels may be coarse."""
+        radius = size.extent_mm / 2 + self.spacing_mm.max() / 2
+        reach = np.ceil(radius / self.spacing_mm).astype(int)
+        low, high = np.maximum(voxel - reach, 0), np.minimum(voxel + reach + 1, self.allowed.shape)
+        axes = [(np.arange(a, b) - c) * s for a, b, c, s in zip(low, high, voxel, self.spacing_mm, strict=True)]
+        distance2 = axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2
+        inside = self.allowed[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] & (distance2 <= radius**2)
+        return inside.sum() * self.spacing_mm.prod() >= ROOM * size.volume_mm3
