@@ -10,7 +10,16 @@ from typing import Literal
 import tyro
 
 from benchmarks.realism.baselines import MAKERS, donors_of, populate
-from benchmarks.realism.hosts import DEFAULT_HOSTS, HostResult, HostScan, evaluate_scan_pairs, load_host, load_masks
+from benchmarks.realism.hosts import (
+    DEFAULT_HOSTS,
+    HostResult,
+    HostScan,
+    evaluate_scan_pairs,
+    load_host,
+    load_masks,
+    load_mni_masks,
+)
+from benchmarks.realism.location import centroids_mm, split_half_location
 from benchmarks.realism.report import auc_lines, shape_table_lines, telltale_table, telltales
 from benchmarks.realism.shape import lesions_of, shape_table, split_half_floors
 
@@ -36,6 +45,9 @@ class Floors:
         print(f"{'KS':20s} {'median':>7s} {'95 %':>7s}")
         for name, (median, high) in split_half_floors(tables, self.splits).items():
             print(f"{name:20s} {median:7.3f} {high:7.3f}")
+        centers = [centroids_mm(mask, affine) for mask, affine in load_mni_masks().values()]
+        for name, (median, worse) in split_half_location(centers, self.splits).items():
+            print(f"{'location ' + name:24s} {median:.3f} {worse:.3f}")
 
 
 @dataclass(frozen=True)

@@ -130,18 +130,13 @@ def donors_of(host: HostScan) -> list[Donor]:
 
 def _donor(host: HostScan, images: Mapping[str, Array], crop: Array, box: tuple[slice, ...]) -> Donor:
     wide = tuple(
-        slice(max(b.start - MARGIN, 0), min(b.stop + MARGIN, n)) for b, n in zip(box, crop_limit(host), strict=True)
+        slice(max(b.start - MARGIN, 0), min(b.stop + MARGIN, n)) for b, n in zip(box, host.brain.shape, strict=True)
     )
     mask = np.zeros([part.stop - part.start for part in wide], bool)
     mask[tuple(slice(b.start - w.start, b.stop - w.start) for b, w in zip(box, wide, strict=True))] = crop
     ring = ring_of(mask, host.brain[wide] & ~host.lesions[wide])
     values = {channel: image[wide] for channel, image in images.items()}
     return Donor(host.patient, mask, values, {channel: float(np.median(x[ring])) for channel, x in values.items()})
-
-
-def crop_limit(host: HostScan) -> tuple[int, ...]:
-    """Shape of the scan."""
-    return host.brain.shape
 
 
 def ring_of(mask: Bool[Array, "a b c"], tissue: Bool[Array, "a b c"]) -> Bool[Array, "a b c"]:
@@ -177,9 +172,14 @@ def populate(host: HostScan, donors: Sequence[Donor], maker: Maker, seed: int = 
         donors: Real lesions; those of the host's own patient are not used.
         maker: Makes a lesion.
         seed: Of places, donors and noise.
+
+    Raises:
+        ValueError: All donors are the host's own.
     """
     rng = np.random.default_rng(seed)
     foreign = [donor for donor in donors if donor.patient != host.patient]
+    if not foreign:
+        raise ValueError(f"Expected lesions of other patients than {host.patient}, got none; pass more donors")
     room, painted = Room.of(host), host.robust_images()
     new = np.zeros_like(host.brain)
     for volume in wanted_volumes(host, rng):

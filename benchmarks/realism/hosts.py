@@ -11,7 +11,6 @@ import nibabel as nib
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
-from skimage.filters import threshold_otsu
 
 from benchmarks.realism.appearance import robust_units, scan_features
 from benchmarks.realism.shape import MIN_VOXELS, lesions_with_boxes
@@ -103,16 +102,30 @@ def _read(path: Path) -> Array:
     return np.asarray(nib.load(path).dataobj)
 
 
-def load_masks(folder: str = "open_ms/masks_1mm") -> dict[str, Bool[Array, "i j k"]]:
+def load_masks() -> dict[str, Bool[Array, "i j k"]]:
     """Lesion masks of the shared data by patient, 1 mm isotropic.
 
     Raises:
         FileNotFoundError: No mask is there.
     """
-    paths = sorted((shared() / "data" / folder).glob("*_lesion.nii.gz"))
+    return {patient: _read(path) > 0 for patient, path in _mask_paths("masks_1mm").items()}
+
+
+def load_mni_masks() -> dict[str, tuple[Bool[Array, "i j k"], Float[Array, "4 4"]]]:
+    """Lesion masks in MNI orientation by patient, each with its affine.
+
+    Raises:
+        FileNotFoundError: No mask is there.
+    """
+    return {patient: (_read(path) > 0, nib.load(path).affine) for patient, path in _mask_paths("masks_mni").items()}
+
+
+def _mask_paths(folder: str) -> dict[str, Path]:
+    where = shared() / "data" / "open_ms" / folder
+    paths = sorted(where.glob("*_lesion.nii.gz"))
     if not paths:
-        raise FileNotFoundError(f"Expected masks in {shared() / 'data' / folder}, got none; set LESIONAUG_SHARED")
-    return {path.name.removesuffix("_lesion.nii.gz"): _read(path) > 0 for path in paths}
+        raise FileNotFoundError(f"Expected masks in {where}, got none; set LESIONAUG_SHARED")
+    return {path.name.removesuffix("_lesion.nii.gz"): path for path in paths}
 
 
 def white_matter(host: HostScan) -> Bool[Array, "i j k"]:
@@ -123,13 +136,27 @@ def white_matter(host: HostScan) -> Bool[Array, "i j k"]:
     inner = ndimage.binary_erosion(host.brain, iterations=4)
     smooth = {channel: ndimage.gaussian_filter(image, 0.7) for channel, image in host.images.items()}
     t1w = smooth["t1w"]
-    tissue = inner & (t1w > threshold_otsu(t1w[inner]) * 0.8)
-    found = tissue & (t1w > threshold_otsu(t1w[tissue]))
+    tissue = inner & (t1w > otsu(t1w[inner]) * 0.8)
+    found = tissue & (t1w > otsu(t1w[tissue]))
     level = np.median(smooth["flair"][found])
     spread = 1.4826 * np.median(np.abs(smooth["flair"][found] - level))
     found &= np.abs(smooth["flair"] - level) < 2.5 * spread
     found &= ndimage.distance_transform_edt(~host.lesions) > 2
     return _largest(ndimage.binary_closing(ndimage.binary_opening(found)) & inner & ~host.lesions)
+
+
+def otsu(values: Float[Array, " n"]) -> float:
+    """Threshold that parts values into the two groups farthest apart.
+
+    Reference:
+        Otsu, A threshold selection method from gray-level histograms, IEEE Trans. SMC 9 (1979), equation 14.
+    """
+    counts, edges = np.histogram(values, 256)
+    centers = (edges[1:] + edges[:-1]) / 2
+    below, total = np.cumsum(counts), np.cumsum(counts * centers)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        between = (total[-1] * below / below[-1] - total) ** 2 / (below * (below[-1] - below))
+    return float(centers[np.nanargmax(between[:-1])])
 
 
 def _largest(mask: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -13,11 +13,12 @@ from benchmarks.realism.shape import lesions_with_boxes
 Array = np.ndarray
 CELL_MM = 4.0
 LOW_MM = (-92.0, -128.0, -74.0)
+SMOOTH_MM = 5.0  # with it half of the patients are as far from the others as `floors` says
 CELLS = (46, 56, 47)  # holds the MNI 152 brain
 
 
 def location_map(
-    masks: Iterable[tuple[Bool[Array, "i j k"], Float[Array, "4 4"]]], smooth_mm: float = 4.0
+    masks: Iterable[tuple[Bool[Array, "i j k"], Float[Array, "4 4"]]], smooth_mm: float = SMOOTH_MM
 ) -> Float[Array, "x y z"]:
     """Share of lesions centred in each 4 mm cell of MNI space, smoothed, summing to one.
 
@@ -31,7 +32,7 @@ def location_map(
     return map_of_points(np.concatenate([centroids_mm(mask, affine) for mask, affine in masks]), smooth_mm)
 
 
-def map_of_points(points_mm: Float[Array, "n 3"], smooth_mm: float = 4.0) -> Float[Array, "x y z"]:
+def map_of_points(points_mm: Float[Array, "n 3"], smooth_mm: float = SMOOTH_MM) -> Float[Array, "x y z"]:
     """As `location_map`, from lesion centres."""
     cells = np.floor((points_mm - np.array(LOW_MM)) / CELL_MM).astype(int)
     cells = cells[((cells >= 0) & (cells < CELLS)).all(axis=1)]
@@ -65,3 +66,27 @@ def correlation(a: Float[Array, "x y z"], b: Float[Array, "x y z"]) -> float:
     """Pearson correlation over the cells that either map reaches."""
     reached = (a > 0) | (b > 0)
     return float(np.corrcoef(a[reached], b[reached])[0, 1])
+
+
+def split_half_location(
+    patients: Sequence[Float[Array, "n 3"]], splits: int = 200, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """One random half of the patients to the other: median, and the worse 5 % (of the correlation, the lower ones).
+
+    Args:
+        patients: Lesion centres of each (`centroids_mm`).
+        splits: Number of random halvings.
+        seed: Of the halvings.
+    """
+    rng = np.random.default_rng(seed)
+    half = len(patients) // 2
+    found = []
+    for _ in range(splits):
+        order = rng.permutation(len(patients))
+        maps = [map_of_points(np.concatenate([patients[i] for i in part])) for part in (order[:half], order[half:])]
+        found.append((jensen_shannon(*maps), correlation(*maps)))
+    divergence, similar = np.array(found).T
+    return {
+        "jensen_shannon": tuple(np.percentile(divergence, (50, 95))),
+        "correlation": tuple(np.percentile(similar, (50, 5))),
+    }

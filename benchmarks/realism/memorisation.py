@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 Array = np.ndarray
 MIN_MM3 = 50.0  # smaller lesions are alike by necessity
 LIMITS = ((200.0, 0.84), (1000.0, 0.81), (np.inf, 0.68))
 """Upper volume (mm3) and the 99th percentile of the best Dice between real lesions of different patients."""
 VOLUME_FACTOR = 2.0  # beyond it Dice is at most 2/3: below every limit
-SHIFTS = tuple(product((-1, 0, 1), repeat=3))
-FLIPS = tuple(tuple(axis for axis, flip in enumerate(flips) if flip) for flips in product((False, True), repeat=3))
+SHIFTS = np.array(list(product((-1, 0, 1), repeat=3)))
+FLIPS = np.array(list(product((-1, 1), repeat=3)))
 
 Mask = Bool[Array, "i j k"]
 
@@ -86,26 +86,16 @@ def best_dice(mask: Mask, lesion: Mask) -> float:
     Reference:
         Dice 1945; shifts and flips make up for where and how a lesion was cut out.
     """
-    side = 2 * max(_reach(mask), _reach(lesion)) + 5
-    fixed = _centred(mask, side).astype(np.float32).ravel()
-    moved = [_shifted(lesion, flip, shift, side) for flip in FLIPS for shift in SHIFTS]
-    overlaps = np.stack(moved).reshape(len(moved), -1) @ fixed
-    return float(2 * overlaps.max() / (mask.sum() + lesion.sum()))
-
-
-def _shifted(lesion: Mask, flip: tuple[int, ...], shift: tuple[int, ...], side: int) -> Array:
-    return np.roll(_centred(np.flip(lesion, flip), side), shift, axis=(0, 1, 2)).astype(np.float32)
-
-
-def _reach(mask: Mask) -> int:
-    points = np.argwhere(mask)
-    return int(np.ceil(np.abs(points - points.mean(axis=0)).max()))
-
-
-def _centred(mask: Mask, side: int) -> Mask:
-    """The mask in a cube, its centroid in the middle voxel."""
-    points = np.argwhere(mask)
-    where = points - np.floor(points.mean(axis=0) + 0.5).astype(int) + side // 2
+    points, others = _centred_points(mask), _centred_points(lesion)
+    side = 2 * int(max(np.abs(points).max(), np.abs(others).max())) + 5
     cube = np.zeros((side,) * 3, bool)
-    cube[tuple(where.T)] = True
-    return cube
+    cube[tuple((points + side // 2).T)] = True
+    flipped = others[None] * FLIPS[:, None] + side // 2
+    strides = np.array([side * side, side, 1])
+    moved = (flipped @ strides)[:, None] + (SHIFTS @ strides)[None, :, None]
+    return float(2 * cube.ravel()[moved].sum(axis=-1).max() / (len(points) + len(others)))
+
+
+def _centred_points(mask: Mask) -> Int[Array, "n 3"]:
+    points = np.argwhere(mask)
+    return points - np.floor(points.mean(axis=0) + 0.5).astype(int)

@@ -6,12 +6,13 @@ Calibration: the distances of real lesions to real lesions of other patients (`s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import product
 
 import cc3d
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
-from skimage.measure import marching_cubes, mesh_surface_area
 
 MIN_VOXELS = 10  # fewer have no shape to speak of; with it the published floors are met (see `floors`)
 SHAPE_FEATURES = ("volume_mm3", "sphericity", "elongation", "surface_to_volume", "extent_mm")
@@ -42,7 +43,7 @@ def shape_features(mask: Bool[Array, "i j k"], spacing_mm: Sequence[float] = (1.
 
     Returns:
         `volume_mm3`: voxels times voxel volume.
-        `sphericity`: surface of the ball of equal volume over the lesion's surface (marching cubes at one half); a
+        `sphericity`: surface of the ball of equal volume over the lesion's surface (`surface_mm2`); a
         ball has about 1, everything else less.
         `elongation`: square root of the largest over the smallest principal second moment, each with the moment of
         a voxel about its own centre added, so that it is finite for flat lesions; a ball has 1.
@@ -61,9 +62,29 @@ def shape_features(mask: Bool[Array, "i j k"], spacing_mm: Sequence[float] = (1.
 
 
 def surface_mm2(mask: Bool[Array, "i j k"], spacing_mm: Sequence[float]) -> float:
-    """Area of the surface halfway between lesion and other voxels."""
-    vertices, faces, _, _ = marching_cubes(np.pad(mask, 1).astype(np.float32), 0.5, spacing=tuple(spacing_mm))
-    return float(mesh_surface_area(vertices, faces))
+    """Area of the surface from how often lines in 13 directions cross it.
+
+    Reference:
+        Crofton's formula as in Legland, Kieu and Devaux, Computation of Minkowski measures on 2D and 3D binary
+        images, Image Analysis & Stereology 26 (2007).
+    """
+    padded, voxel = np.pad(mask, 1), np.prod(spacing_mm)
+    total = 0.0
+    for step, length, weight in _line_directions(tuple(spacing_mm)):
+        crossings = (padded != np.roll(padded, step, axis=(0, 1, 2))).sum()
+        total += weight * crossings * voxel / length  # integral of |n . u| over the surface, for direction u
+    return float(2 * total)  # the mean of |n . u| over all u is one half
+
+
+@lru_cache
+def _line_directions(spacing_mm: tuple[float, ...]) -> list[tuple[tuple[int, ...], float, float]]:
+    """Steps to the 26 neighbours, one of each opposite pair: step, length, share of all directions nearest to it."""
+    steps = [step for step in product((-1, 0, 1), repeat=3) if step > (0, 0, 0)]
+    offsets = np.array(steps) * np.array(spacing_mm)
+    lengths = np.linalg.norm(offsets, axis=1)
+    nearest = np.abs(_directions(4096) @ (offsets / lengths[:, None]).T).argmax(axis=1)
+    weights = np.bincount(nearest, minlength=len(steps)) / len(nearest)
+    return list(zip(steps, lengths.tolist(), weights.tolist(), strict=True))
 
 
 def elongation(mask: Bool[Array, "i j k"], spacing_mm: Sequence[float]) -> float:
