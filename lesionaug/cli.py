@@ -101,6 +101,9 @@ def run(command: Command) -> int:
         except LesionAugError as error:
             print(f"lesionaug: error: {error}", file=sys.stderr)
             return USER_ERROR
+        except OSError as error:
+            print(f"lesionaug: error: {error}; check the path, its permissions and the space left", file=sys.stderr)
+            return USER_ERROR
         except KeyboardInterrupt:
             print("lesionaug: interrupted, nothing written", file=sys.stderr)
             return INTERRUPTED

@@ -115,7 +115,7 @@ def _draw_row(row, view: View, plane: str, center: np.ndarray, window: tuple[flo
     reach = 0.6 * (window[1] - window[0])
     row[0].imshow(cut(view.before), **grey)
     row[1].imshow(cut(view.after), **grey)
-    row[2].imshow(cut(view.after - view.before), **style, cmap="RdBu_r", vmin=-reach, vmax=reach)
+    row[2].imshow(cut(view.after - view.before), **style, cmap=_dark_diverging(), vmin=-reach, vmax=reach)
     row[3].imshow(cut(view.before), **grey)
     for mask, color in ((view.old, OLD), (view.new, NEW)):
         row[3].imshow(_tinted(cut(mask), color), **style)
@@ -124,6 +124,12 @@ def _draw_row(row, view: View, plane: str, center: np.ndarray, window: tuple[flo
         picture.set_yticks([])
         _frame(picture, cut(view.before), window)
     row[0].set_ylabel(plane, color="white", fontsize=12)
+
+
+def _dark_diverging():
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("difference", ["#7dd3fc", "#0369a1", "black", "#c2410c", "#fdba74"])
 
 
 def _tinted(mask: np.ndarray, color: str) -> np.ndarray:

@@ -15,11 +15,10 @@ import torchio as tio
 from torchio.transforms.augmentation import RandomTransform
 from torchio.transforms.intensity_transform import IntensityTransform
 
-from lesionaug.checks import check_known
 from lesionaug.errors import LesionAugError
 from lesionaug.loaded import ModelChoice, loaded_synthesizer
 from lesionaug.prior import PlanOptions
-from lesionaug.scan import REGIONS, LesionPlan, Scan
+from lesionaug.scan import LesionPlan, Scan
 from lesionaug.subjects import IMAGES, SubjectKeys
 
 
@@ -89,12 +88,11 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_known("region", regions or (), REGIONS)
         self.options = PlanOptions(
             num_lesions=num_lesions,
             load_ml=load_ml,
             diameter_mm=diameter_mm,
-            regions=tuple(regions) if regions else None,
+            regions=None if regions is None else tuple(regions),
             contrast=contrast,
             overlap=overlap,
         )
@@ -121,7 +119,7 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
         """Plan, and hand the plan to `RenderMSLesions`."""
         seed = self._get_random_seed()
         render = RenderMSLesions(digests=self.choice.digests(), **self.rendering, **self._get_base_args())
-        with np.errstate(all="warn"):
+        with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
             scan = render.scan(subject)
             synthesizer = loaded_synthesizer(self.choice, self.prior)
             plan = synthesizer.plan(scan, torch.Generator().manual_seed(seed), self.options)
@@ -193,7 +191,7 @@ class RenderMSLesions(IntensityTransform):
         """Render, and write into the images and the label."""
         self._check_digests()
         # TorchIO makes NumPy raise at underflow and division by zero, which libraries handle by themselves.
-        with np.errstate(all="warn"):
+        with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
             before, self._scan = self._scan or self.scan(subject), None
             after = loaded_synthesizer(self.choice).render(before, LesionPlan.from_dict(self.plan))
             self.keys.write(subject, before, after)

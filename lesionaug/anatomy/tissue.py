@@ -17,6 +17,7 @@ BIAS_FROM = 4  # iterations before the bias field is believed
 PRIOR_FLOOR = 0.02
 VARIANCE_FLOOR = 1e-3  # of the brain's variance
 LESION_PRIOR = 0.15  # at the atlas' maximum
+LESION_FLOOR = 0.01
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _posterior(
     """Posterior with a wide fourth class for lesions, where the atlas has seen some."""
     likelihood = mixture.log_likelihood(values)
     lesion = _lesion_likelihood(values, mixture, channels)[:, None]
-    lesion_prior = (LESION_PRIOR * lesions)[:, None] + 1e-4
+    lesion_prior = (LESION_PRIOR * lesions)[:, None] + LESION_FLOOR
     joint = np.concatenate([likelihood + np.log(priors * (1 - lesion_prior)), lesion + np.log(lesion_prior)], axis=1)
     return _share(joint)
 

@@ -37,6 +37,7 @@ class Demo:
         from lesionaug.folders import complete_folder
 
         with complete_folder(self.output, overwrite=self.overwrite) as folder:
+            self.models.load()
             with spinner("simulating FLAIR contrast"):
                 paths = write_average_brain(folder / "before")
             relative = {role: path.relative_to(folder) for role, path in paths.items()}

@@ -35,11 +35,8 @@ class Lesions:
 
     def plan_options(self) -> PlanOptions:
         """For the synthesiser."""
-        from lesionaug.checks import check_known
         from lesionaug.prior import PlanOptions
-        from lesionaug.scan import REGIONS
 
-        check_known("region", self.regions, REGIONS)
         return PlanOptions(
             num_lesions=self.num_lesions,
             load_ml=self.load_ml,
@@ -81,6 +78,18 @@ class Models:
             device=self.device,
             num_steps=self.num_steps,
         )
+
+    def load(self) -> ModelChoice:
+        """The choice, once it is sure that its models work here: before anything slow is done for them.
+
+        Raises:
+            LesionAugError: An unknown model, missing weights, or a device that is not there.
+        """
+        from lesionaug.loaded import loaded_synthesizer
+
+        choice = self.choice()
+        loaded_synthesizer(choice, self.prior_path())
+        return choice
 
     def prior_path(self) -> str | None:
         """For the synthesiser."""

@@ -78,10 +78,10 @@ def synthesize(paths: dict[str, Path], folder: Path, which: Lesions, models: Mod
     """
     from lesionaug.files import plan_files, read_scan
 
-    choice = models.choice()
+    options, choice = which.plan_options(), models.load()
     with spinner("reading the scan, looking for white matter"):
         files = read_scan({role: folder / path for role, path in paths.items()})
-    record = plan_files(paths, folder, files, which.seed, which.plan_options(), choice, models.prior_path())
+    record = plan_files(paths, folder, files, which.seed, options, choice, models.prior_path())
     after = render_into(record, files, folder)
     if preview:
         from lesionaug.preview import save_preview

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -42,7 +43,7 @@ def save_model(folder: str | Path, config: Mapping[str, Any], state: Mapping[str
     Raises:
         LesionAugError: The folder cannot be written.
     """
-    weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
+    weights = save({name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()})
     written = {**config, "digest": digest_of(weights)}
     text = json.dumps(written, indent=2) + "\n"
     try:

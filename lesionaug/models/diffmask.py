@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from heapq import heappop, heappush
+from itertools import product
 
-import cc3d
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -145,44 +146,40 @@ class DiffMask:
 
 
 def cut_at_volume(field: Float[Tensor, "1 i j k"], room: Mask, voxels: int) -> Mask:
-    """The connected piece of so many voxels that a falling threshold on the field finds first.
+    """The connected piece of so many voxels that flooding from the field's summit takes first.
 
-    The threshold is lowered until the largest connected component (26 neighbours) has the wanted volume; the
-    component's lowest voxels are left out where a step overshoots. Where the room is too small, all that connects is
-    taken.
+    On a field with one summit this is the level set of the wanted volume; on any field it is one piece (26 neighbours)
+    of exactly that volume, or all that connects where the room is too small.
     """
-    values = torch.where(room, field, -torch.inf)[0].numpy()
-    order = np.sort(values[np.isfinite(values)])[::-1]
-    if not order.size:
-        return torch.zeros_like(room)
-    piece = _largest_piece(values >= order[_fewest(values, order, voxels)])
-    return torch.from_numpy(_trim(piece, values, voxels))[None]
+    values = torch.where(room, field, -torch.inf)[0]
+    piece = torch.zeros_like(room)
+    if room.any():
+        taken = _flood(np.pad(values.numpy(), 1, constant_values=-np.inf), voxels)
+        piece[0].flatten()[_without_padding(taken, values.shape)] = True
+    return piece
 
 
-def _fewest(values: np.ndarray, order: np.ndarray, voxels: int) -> int:
-    """Rank of the highest threshold at which the largest piece is large enough, by bisection."""
-    low, high = min(voxels, order.size) - 1, order.size - 1
-    while low < high:
-        middle = (low + high) // 2
-        if _largest_piece(values >= order[middle]).sum() >= voxels:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+def _flood(values: np.ndarray, voxels: int) -> list[int]:
+    """Flat indices in the order of flooding; the border of `values` is never reached."""
+    flat, steps = values.ravel(), _neighbour_steps(values.shape)
+    summit = int(flat.argmax())
+    shore, seen, taken = [(-flat[summit], summit)], {summit}, []
+    while shore and len(taken) < voxels:
+        _, here = heappop(shore)
+        taken.append(here)
+        for there in (here + step for step in steps):
+            if there not in seen and flat[there] > -np.inf:
+                seen.add(there)
+                heappush(shore, (-flat[there], there))
+    return taken
 
 
-def _largest_piece(mask: np.ndarray) -> np.ndarray:
-    pieces = cc3d.connected_components(mask, connectivity=26)
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    return pieces == sizes.argmax()
+def _neighbour_steps(shape: tuple[int, ...]) -> list[int]:
+    strides = (shape[1] * shape[2], shape[2], 1)
+    offsets = product((-1, 0, 1), repeat=3)
+    return [int(np.dot(offset, strides)) for offset in offsets if any(offset)]
 
 
-def _trim(piece: np.ndarray, values: np.ndarray, voxels: int) -> np.ndarray:
-    """Drop the lowest voxels of a piece that is too large, unless that would break it."""
-    surplus = int(piece.sum()) - voxels
-    if surplus <= 0:
-        return piece
-    threshold = np.sort(values[piece])[surplus]
-    trimmed = _largest_piece(piece & (values >= threshold))
-    return trimmed if trimmed.sum() >= 0.9 * voxels else piece
+def _without_padding(taken: list[int], shape: torch.Size) -> Tensor:
+    padded = np.unravel_index(taken, [n + 2 for n in shape])
+    return torch.from_numpy(np.ravel_multi_index([axis - 1 for axis in padded], shape))

@@ -88,12 +88,16 @@ def check_device(device: Device) -> torch.device:
     try:
         checked = torch.device(device)
         torch.empty(0, device=checked)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+    except (RuntimeError, AssertionError) as error:
         raise LesionAugError(
-            f"Expected a device of this machine, got {str(device)!r} ({reason}); use device='cpu' or install a torch for it"
+            f"Expected a device of this machine ({', '.join(_devices())}), got {str(device)!r}; choose one of them"
         ) from error
     return checked
+
+
+def _devices() -> list[str]:
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
 def _load(model_or_dir: str | Path, job: Job, device: torch.device, num_steps: int | None):
