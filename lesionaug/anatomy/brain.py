@@ -32,13 +32,20 @@ def find_brain(images: np.ndarray, affine: np.ndarray, atlas: Atlas) -> tuple[np
     """
     spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
     signals = [_signal(image) for image in images]
-    head = _solid(np.logical_or.reduce([s > 0.05 for s in signals]), spacing)
+    heads = [_solid(signal > 0.05, spacing) for signal in signals]
+    head = np.logical_or.reduce(heads)
     if head.sum() * spacing.prod() < MIN_BRAIN_MM3:
         ml = head.sum() * spacing.prod() / 1000
         raise LesionAugError(f"Expected a brain of 50 ml or more, got {ml:.3g} ml of signal; check the image")
     if all(_is_stripped(image, signal, head, spacing) for image, signal in zip(images, signals, strict=True)):
-        return head, atlas.place(head, affine)
+        # One channel may end where another goes on: the outline needs all, synthesis needs every channel.
+        return _all_or_any(heads), atlas.place(head, affine)
     return _extract(signals[0], head, affine, atlas)
+
+
+def _all_or_any(masks: list[np.ndarray]) -> np.ndarray:
+    common = np.logical_and.reduce(masks)
+    return common if common.any() else np.logical_or.reduce(masks)
 
 
 def _signal(image: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ Whatever is slow works on the reduced grid; its results return to the scan's own
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import nibabel as nib
 import numpy as np
@@ -16,26 +16,29 @@ from torch import Tensor
 from lesionaug.errors import LesionAugError
 
 REDUCED_MM = 2.0
+MARGIN = 2  # reduced voxels around what is cropped to
 SPACING_RANGE_MM = (0.2, 8.0)
 
 
 @dataclass(frozen=True)
 class ReducedGrid:
-    """How a scan's voxels relate to the reduced grid.
+    """How a scan's voxels relate to the reduced grid, or to a box of it.
 
     Args:
         shape: Of the scan, after reorientation.
         orientation: nibabel's orientation transform from the scan's axes to right, anterior, superior.
-        inverse: The transform back.
         factors: Scan voxels averaged into one along each reoriented axis.
         affine: World position in mm of reduced voxels.
+        start: First reduced voxel of the box.
+        reduced_shape: Reduced voxels of the box.
     """
 
     shape: tuple[int, int, int]
     orientation: np.ndarray
-    inverse: np.ndarray
     factors: tuple[int, int, int]
     affine: np.ndarray
+    start: tuple[int, int, int]
+    reduced_shape: tuple[int, int, int]
 
     @classmethod
     def of(cls, shape: tuple[int, int, int], affine: np.ndarray) -> ReducedGrid:
@@ -50,19 +53,25 @@ class ReducedGrid:
         """
         spacing = checked_spacing(affine)
         orientation = nib.orientations.io_orientation(affine)
-        back = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), orientation)
         order = np.argsort(orientation[:, 0])
-        reoriented = affine @ nib.orientations.inv_ornt_aff(orientation, shape)
         factors = tuple(max(1, int(REDUCED_MM / spacing[axis] + 0.5)) for axis in order)
         average = np.diag((*factors, 1.0))
         average[:3, 3] = (np.asarray(factors) - 1) / 2
-        return cls(tuple(shape[axis] for axis in order), orientation, back, factors, reoriented @ average)
+        reoriented = affine @ nib.orientations.inv_ornt_aff(orientation, shape)
+        size = tuple(shape[axis] for axis in order)
+        blocks = tuple(-(-n // f) for n, f in zip(size, factors, strict=True))
+        return cls(size, orientation, factors, reoriented @ average, (0, 0, 0), blocks)
 
-    @property
-    def reduced_shape(self) -> tuple[int, int, int]:
-        """Voxels of the reduced grid; the last may be partly outside the scan."""
-        i, j, k = (-(-n // f) for n, f in zip(self.shape, self.factors, strict=True))
-        return i, j, k
+    def cropped(self, mask: np.ndarray) -> tuple[ReducedGrid, tuple[slice, ...]]:
+        """The box around a reduced mask with a margin, and where it lies in this one."""
+        extents = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+        box = tuple(slice(max(int(e[0]) - MARGIN, 0), int(e[-1]) + 1 + MARGIN) for e in extents)
+        box = tuple(slice(b.start, min(b.stop, n)) for b, n in zip(box, self.reduced_shape, strict=True))
+        offset = np.eye(4)
+        offset[:3, 3] = [b.start for b in box]
+        start = tuple(s + b.start for s, b in zip(self.start, box, strict=True))
+        shape = tuple(b.stop - b.start for b in box)
+        return replace(self, affine=self.affine @ offset, start=start, reduced_shape=shape), box
 
     @property
     def spacing_mm(self) -> np.ndarray:
@@ -70,26 +79,41 @@ class ReducedGrid:
         return spacing_of(self.affine)
 
     def orient(self, volume: Tensor) -> Tensor:
-        """Scan axes to right, anterior, superior; a view where possible."""
-        return _reorient(volume, self.orientation)
+        """The box of a scan, right, anterior, superior."""
+        reoriented = _reorient(volume, self.orientation)
+        return reoriented[tuple(slice(a, b) for a, b in self._bounds())]
 
     def restore(self, volume: Tensor) -> Tensor:
-        """Inverse of `orient`, contiguous."""
-        return _reorient(volume, self.inverse).contiguous()
+        """Inverse of `orient`, zero outside the box."""
+        whole = volume.new_zeros(self.shape)
+        whole[tuple(slice(a, b) for a, b in self._bounds())] = volume
+        back = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), self.orientation)
+        return _reorient(whole, back).contiguous()
 
     def reduce(self, volume: Tensor) -> np.ndarray:
-        """Block averages of a reoriented volume, float32."""
-        padding = [(-n) % f for n, f in zip(self.shape, self.factors, strict=True)]
-        padded = F.pad(volume.float()[None, None], (0, padding[2], 0, padding[1], 0, padding[0]), mode="replicate")
-        return F.avg_pool3d(padded, self.factors)[0, 0].numpy()
+        """Block averages of a reoriented box, float32."""
+        pad = [n * f - size for n, f, size in zip(self.reduced_shape, self.factors, volume.shape, strict=True)]
+        volume = volume.float()[None, None]
+        padded = F.pad(volume, (0, pad[2], 0, pad[1], 0, pad[0]), mode="replicate") if any(pad) else volume
+        return F.avg_pool3d(padded.contiguous(), self.factors)[0, 0].numpy()
 
     def expand(self, reduced: np.ndarray) -> Tensor:
-        """Linear interpolation of a reduced volume at the voxels of the reoriented scan."""
+        """Linear interpolation of reduced volumes `(n, i, j, k)` at the voxels of the reoriented box."""
+        values = torch.from_numpy(np.ascontiguousarray(reduced, np.float32))[None]
         size = [n * f for n, f in zip(self.reduced_shape, self.factors, strict=True)]
-        values = torch.from_numpy(np.ascontiguousarray(reduced, np.float32))[None, None]
-        full = F.interpolate(values, size=size, mode="trilinear", align_corners=False)[0, 0]
-        i, j, k = self.shape
-        return full[:i, :j, :k]
+        full = F.interpolate(values, size=size, mode="trilinear", align_corners=False)[0]
+        return full[(slice(None), *(slice(0, b - a) for a, b in self._bounds()))]
+
+    def repeat(self, reduced: np.ndarray) -> Tensor:
+        """Reduced values at the voxels that were averaged into them."""
+        for axis, factor in enumerate(self.factors):
+            reduced = np.repeat(reduced, factor, axis=axis)
+        return torch.from_numpy(reduced[tuple(slice(0, b - a) for a, b in self._bounds())].copy())
+
+    def _bounds(self) -> list[tuple[int, int]]:
+        """First voxel of the box and the one after its last, along each reoriented axis of the scan."""
+        ranges = zip(self.start, self.reduced_shape, self.factors, self.shape, strict=True)
+        return [(s * f, min((s + n) * f, size)) for s, n, f, size in ranges]
 
 
 def spacing_of(affine: np.ndarray) -> np.ndarray:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-import torch
 from scipy import ndimage
 
-from lesionaug.anatomy.atlas import MAPS, Atlas, packaged_atlas
+from lesionaug.anatomy.atlas import MAPS, packaged_atlas
 from lesionaug.anatomy.brain import find_brain
 from lesionaug.anatomy.core import Anatomy
 from lesionaug.anatomy.grids import ReducedGrid
@@ -15,8 +16,11 @@ from lesionaug.anatomy.regions import region_map
 from lesionaug.anatomy.tissue import FLUID, GREY, LESION, WHITE, classify
 from lesionaug.types import Mask, Volume
 
-WHITE_ENOUGH = 0.4
+WHITE_ENOUGH = 0.3
 LIKELY_WHITE = 4.0  # odds against grey matter in the atlas above which a grey look does not exclude a voxel
+ENCLOSED_WHITE = 0.7  # such odds for voxels between white ones: small lesions look grey
+DEEP_GREY = 0.7  # probability in the atlas above which only the look of a lesion makes a voxel eligible
+LEAST_TRUST = 0.25  # weight of a voxel that looks grey
 
 
 def anatomy_from_images(
@@ -39,63 +43,72 @@ def anatomy_from_images(
         LesionAugError: No brain is found, or the affine makes no sense.
     """
     grid = ReducedGrid.of(tuple(image.shape[1:]), affine)
-    oriented = [grid.orient(channel) for channel in image]
-    reduced = np.stack([grid.reduce(channel) for channel in oriented])
-    atlas = packaged_atlas()
-    brain, placed = find_brain(reduced, grid.affine, atlas)
-    maps = _maps(atlas, grid, placed if world_to_mni is None else world_to_mni)
+    reduced = np.stack([grid.reduce(grid.orient(channel)) for channel in image])
+    brain, placed = find_brain(reduced, grid.affine, packaged_atlas())
+    grid, box = grid.cropped(brain)
+    brain, reduced = brain[box], reduced[(slice(None), *box)]
     old = np.zeros(brain.shape, bool) if lesion_mask is None else grid.reduce(grid.orient(lesion_mask[0])) > 0
+    maps = _maps(grid, placed if world_to_mni is None else world_to_mni)
     posterior = classify(reduced, channels, brain & ~old if (brain & ~old).any() else brain, maps)
-    weight, regions = _eligible(posterior, brain, old, maps, grid.spacing_mm)
-    return _at_full_size(grid, brain, weight, regions, posterior, lesion_mask, oriented)
+    tissue = _tissue(posterior, brain, old, maps)
+    regions = _regions(tissue, maps, grid.spacing_mm)
+    weight = location_weight(maps) * np.clip(LEAST_TRUST + tissue.whiteness, 0, 1)
+    return _at_full_size(grid, tissue, brain, weight, regions, lesion_mask)
 
 
-def _maps(atlas: Atlas, grid: ReducedGrid, world_to_mni: np.ndarray) -> dict[str, np.ndarray]:
-    return dict(zip(MAPS, atlas.resample(grid.affine, grid.reduced_shape, world_to_mni), strict=True))
+def _maps(grid: ReducedGrid, world_to_mni: np.ndarray) -> dict[str, np.ndarray]:
+    return dict(zip(MAPS, packaged_atlas().resample(grid.affine, grid.reduced_shape, world_to_mni), strict=True))
 
 
-def _eligible(
-    posterior: np.ndarray, brain: np.ndarray, old: np.ndarray, maps: dict[str, np.ndarray], spacing: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Relative probability of a lesion centre, and regions, on the reduced grid."""
-    smooth = np.stack([ndimage.gaussian_filter(p, 0.5) for p in posterior])
-    fluid = (smooth[FLUID] > 0.5) & ~old
-    likely = maps["white"] > LIKELY_WHITE * (maps["cortex"] + maps["deep_grey"])
-    white = brain & ~fluid & ((smooth[WHITE] + smooth[LESION] > WHITE_ENOUGH) | likely | old)
-    ventricles = _ventricles(fluid, maps)
-    infratentorial = maps["infratentorial"] > 0.5
-    cortex = (smooth[GREY] > 0.5) & (maps["cortex"] > maps["deep_grey"]) & ~white & ~infratentorial
-    regions = region_map(white, ventricles, cortex, infratentorial, spacing)
-    return np.where(white, location_weight(maps), 0), regions
+@dataclass(frozen=True)
+class _Tissue:
+    """On the reduced grid: eligible white matter, and probabilities of white matter or lesion, grey matter, fluid."""
+
+    white: np.ndarray
+    whiteness: np.ndarray
+    greyness: np.ndarray
+    fluid: np.ndarray
 
 
-def _ventricles(fluid: np.ndarray, maps: dict[str, np.ndarray]) -> np.ndarray:
+def _tissue(posterior: np.ndarray, brain: np.ndarray, old: np.ndarray, maps: dict[str, np.ndarray]) -> _Tissue:
+    smooth = ndimage.gaussian_filter(posterior, (0, 0.5, 0.5, 0.5))
+    fluid = np.where(old, 0, smooth[FLUID])
+    whiteness = np.where(old, 1, smooth[WHITE] + smooth[LESION])
+    white = (whiteness > WHITE_ENOUGH) | (maps["white"] > LIKELY_WHITE * (maps["cortex"] + maps["deep_grey"]))
+    white |= ndimage.binary_closing(white) & (maps["white"] > ENCLOSED_WHITE * maps["cortex"])
+    white &= (maps["deep_grey"] < DEEP_GREY) | (smooth[LESION] > WHITE_ENOUGH) | old
+    return _Tissue(white & brain & (fluid < 0.5), whiteness, np.where(old, 0, smooth[GREY]), fluid)
+
+
+def _regions(tissue: _Tissue, maps: dict[str, np.ndarray], spacing: np.ndarray) -> np.ndarray:
+    """Region of every voxel, whatever its tissue."""
+    solid = np.maximum(1 - maps["fluid"] + maps["ventricles"], 0.05)
+    infratentorial = maps["infratentorial"] > 0.5 * solid
+    ventricles = _ventricles(tissue.fluid > 0.5, maps, infratentorial)
+    cortex = (tissue.greyness > 0.5) & (maps["cortex"] > maps["deep_grey"]) & ~tissue.white & ~infratentorial
+    return region_map(ventricles, cortex, infratentorial, spacing)
+
+
+def _ventricles(fluid: np.ndarray, maps: dict[str, np.ndarray], infratentorial: np.ndarray) -> np.ndarray:
     """Fluid in one piece with fluid where the atlas expects ventricles, short of the outer spaces."""
-    inner = fluid & (maps["ventricles"] > 0.03) & (maps["infratentorial"] < 0.5)
+    inner = fluid & (maps["ventricles"] > 0.03) & ~infratentorial
     parts, _ = ndimage.label(inner)
     sure = np.unique(parts[inner & (maps["ventricles"] > 0.3)])
     return np.isin(parts, sure[sure > 0])
 
 
-def _at_full_size(grid, brain, weight, regions, posterior, lesion_mask, oriented) -> Anatomy:
-    def expand(values: np.ndarray) -> torch.Tensor:
-        return grid.restore(grid.expand(values))[None]
-
-    full_brain = expand(brain) > 0.5
-    dry = expand(posterior[FLUID]) < 0.5
-    inside = expand(weight > 0) > 0.5
-    eligible = torch.where(full_brain & dry & inside, expand(weight), torch.zeros(()))
+def _at_full_size(
+    grid: ReducedGrid,
+    tissue: _Tissue,
+    brain: np.ndarray,
+    weight: np.ndarray,
+    regions: np.ndarray,
+    lesion_mask: Mask | None,
+) -> Anatomy:
+    inside, white, wet, weight = grid.expand(np.stack([brain, tissue.white, tissue.fluid, weight]))
+    eligible = weight * ((inside > 0.5) & (white > 0.5) & (wet < 0.5))
+    eligible = grid.restore(eligible)[None]
     if lesion_mask is not None:
-        eligible = torch.where(lesion_mask, torch.zeros(()), eligible)
-    nearest = ndimage.distance_transform_edt(regions == 0, return_distances=False, return_indices=True)
-    filled = regions[tuple(nearest)]
-    region = grid.restore(_repeat(grid, filled))[None]
-    return Anatomy(full_brain, eligible, torch.where(eligible > 0, region, torch.zeros((), dtype=torch.uint8)))
-
-
-def _repeat(grid: ReducedGrid, values: np.ndarray) -> torch.Tensor:
-    """Reduced values at the voxels they were averaged from."""
-    for axis, factor in enumerate(grid.factors):
-        values = np.repeat(values, factor, axis=axis)
-    i, j, k = grid.shape
-    return torch.from_numpy(np.ascontiguousarray(values[:i, :j, :k]))
+        eligible *= ~lesion_mask
+    region = grid.restore(grid.repeat(regions))[None]
+    return Anatomy(grid.restore(inside > 0.5)[None], eligible, region * (eligible > 0))

@@ -100,7 +100,7 @@ def _anatomy(
     weight = np.where(white, _full(grid, location_weight(maps)), 0).astype(np.float32)
     if lesion_mask is not None:
         weight[lesion_mask[0].numpy()] = 0
-    regions = region_map(white, ventricles, cortex, infratentorial, spacing_of(affine))
+    regions = region_map(ventricles, cortex, infratentorial, spacing_of(affine))
     regions[weight == 0] = 0
     return Anatomy(*(torch.from_numpy(volume)[None] for volume in (brain, weight, regions)))
 
@@ -114,4 +114,4 @@ def _atlas_maps(brain: np.ndarray, affine: np.ndarray) -> tuple[ReducedGrid, dic
 
 
 def _full(grid: ReducedGrid, reduced: np.ndarray) -> np.ndarray:
-    return grid.restore(grid.expand(reduced)).numpy()
+    return grid.restore(grid.expand(reduced[None])[0]).numpy()

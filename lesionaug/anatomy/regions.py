@@ -13,22 +13,20 @@ PERIVENTRICULAR, JUXTACORTICAL, INFRATENTORIAL, DEEP = range(1, len(REGIONS) + 1
 
 
 def region_map(
-    white: np.ndarray, ventricles: np.ndarray, cortex: np.ndarray, infratentorial: np.ndarray, spacing: np.ndarray
+    ventricles: np.ndarray, cortex: np.ndarray, infratentorial: np.ndarray, spacing: np.ndarray
 ) -> np.ndarray:
-    """Region of each voxel of the white matter, uint8.
+    """Region of each voxel, whatever its tissue; uint8.
 
     Args:
-        white: Voxels that get a region.
         ventricles: Ventricles of the cerebrum.
         cortex: Cortex of the cerebrum.
         infratentorial: Brainstem and cerebellum.
         spacing: Voxel size in mm.
     """
-    regions = np.full(white.shape, DEEP, np.uint8)
+    regions = np.full(cortex.shape, DEEP, np.uint8)
     regions[distance_mm(cortex, spacing) <= TOUCHES_MM] = JUXTACORTICAL
     regions[distance_mm(ventricles, spacing) <= TOUCHES_MM] = PERIVENTRICULAR
     regions[infratentorial] = INFRATENTORIAL
-    regions[~white] = 0
     return regions
 
 
