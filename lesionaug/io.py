@@ -154,9 +154,9 @@ def _open(path: Path) -> nib.Nifti1Image:
 
 
 def _stored(image: nib.Nifti1Image, path: str | Path) -> np.ndarray:
-    """Read everything, which also checks gzip's checksum."""
     try:
         stored = np.array(image.dataobj.get_unscaled())
+        _check_gzip(path)
     except (*UNREADABLE, gzip.zlib.error) as error:
         raise _unreadable(path, error) from error
     if stored.dtype.kind not in "iuf":
@@ -164,6 +164,16 @@ def _stored(image: nib.Nifti1Image, path: str | Path) -> np.ndarray:
             f"Expected real numbers, got voxels of type {stored.dtype} in {path}; convert it to greyscale"
         )
     return stored
+
+
+def _check_gzip(path: str | Path) -> None:
+    """Read to the end, where the checksum is: nibabel stops at the last voxel."""
+    with open(path, "rb") as stream:
+        compressed = stream.read(2) == b"\x1f\x8b"
+    if compressed:
+        with gzip.open(path) as stream:
+            while stream.read(1 << 22):
+                pass
 
 
 def _unreadable(path: str | Path, error: Exception) -> LesionAugError:

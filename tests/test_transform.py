@@ -1,4 +1,4 @@
-"""The TorchIO transforms are first-class: they compose, replay, travel to workers, and change what they say and no more."""
+"""The TorchIO transforms compose, replay, travel to workers, and change what they say they change and no more."""
 
 import copy
 import pickle
@@ -229,9 +229,7 @@ def test_history_replays_for_subjects_that_crossed_a_process(subject):
 def test_queue_centres_patches_on_new_lesions(subject):
     subject.lesion.set_data(torch.zeros_like(subject.lesion.data))
     dataset = tio.SubjectsDataset([subject] * 2, transform=SyntheticMSLesion(**PARAMETRIC))
-    queue = tio.Queue(
-        dataset, max_length=4, samples_per_volume=2, sampler=tio.LabelSampler(8, "lesion"), num_workers=1
-    )
+    queue = tio.Queue(dataset, max_length=4, samples_per_volume=2, sampler=tio.LabelSampler(8, "lesion"), num_workers=1)
     batches = list(tio.SubjectsLoader(queue, batch_size=2, num_workers=0))
     patches = torch.cat([batch["lesion"]["data"] for batch in batches])
     assert patches.shape == (4, 1, 8, 8, 8)
