@@ -85,7 +85,8 @@ class Generator:
         lefusion: Folder of an inpainting model instead.
         prior: File of a prior instead.
         masks: `model` draws them; `real` takes other patients' lesions of the same volume, to judge LeFusion alone.
-        contrast: `prior` draws it; `donors` takes that of other patients' real lesions of the same volume.
+        contrast: `prior` draws it; `donors` takes that of other patients' real lesions of the same volume, `host` that
+            of the host's own (brightness then gives nothing away).
         hosts: Scans whose real lesions are compared with.
         seeds: Of places, masks and noise; the table gives the mean.
         num_steps: Network calls per lesion, instead of each model's own.
@@ -96,7 +97,7 @@ class Generator:
     lefusion: Path | None = None
     prior: Path | None = None
     masks: Literal["model", "real"] = "model"
-    contrast: Literal["prior", "donors"] = "prior"
+    contrast: Literal["prior", "donors", "host"] = "prior"
     hosts: tuple[str, ...] = DEFAULT_HOSTS
     seeds: tuple[int, ...] = (0,)
     num_steps: int | None = None

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
-from benchmarks.realism.baselines import NEAREST, Donor
+from benchmarks.realism.baselines import NEAREST, Donor, donors_of
 from benchmarks.realism.hosts import HostResult, HostScan, wanted_volumes
 from benchmarks.realism.placement import Room
 from benchmarks.realism.shape import extent_mm, lesions_of
@@ -29,7 +29,7 @@ from lesionaug.synthesis import LesionSynthesizer
 from lesionaug.types import PatchMasks
 
 Array = np.ndarray
-Contrasts = Literal["prior", "donors"]
+Contrasts = Literal["prior", "donors", "host"]
 UNIT_MM = (1.0, 1.0, 1.0)
 
 
@@ -126,13 +126,14 @@ def prior_contrasts(prior: LesionPrior, scan: Scan, wanted: Sequence[Wanted], se
 def donor_contrasts(
     donors: Sequence[Donor], host: HostScan, wanted: Sequence[Wanted], rng: np.random.Generator
 ) -> list[tuple]:
-    """Contrasts of other patients' real lesions of about the same volume."""
-    foreign = [donor for donor in donors if donor.patient != host.patient]
-    sizes = np.array([float(donor.mask.sum()) for donor in foreign])
+    """Contrasts of real lesions of about the same volume."""
+    if not donors:
+        raise ValueError("Expected lesions to take contrasts from, got none; pass donors")
+    sizes = np.array([float(donor.mask.sum()) for donor in donors])
     contrasts = []
     for item in wanted:
         off = np.abs(np.log(sizes / (math.pi / 6 * item.diameter_mm**3)))
-        donor = foreign[rng.choice(np.argsort(off)[:NEAREST])]
+        donor = donors[rng.choice(np.argsort(off)[:NEAREST])]
         contrasts.append(tuple((channel, donor.contrast(channel)) for channel in host.images))
     return contrasts
 
@@ -160,7 +161,8 @@ class GeneratorTest:
 
     Args:
         synthesizer: What is tested.
-        contrasts: `prior`: as the synthesiser's prior draws them; `donors`: those of other patients' real lesions.
+        contrasts: `prior`: as the synthesiser's prior draws them; `donors`: those of other patients' real lesions;
+            `host`: those of the host's own, which leaves edge and texture to tell the groups apart.
         donors: Real lesions whose contrasts are used.
         masks: Real masks by patient, used in place of those that the synthesiser draws; `None` draws them.
     """
@@ -184,7 +186,9 @@ class GeneratorTest:
     def _contrasts(self, host: HostScan, scan: Scan, wanted, seed: int, rng: np.random.Generator) -> list[tuple]:
         if self.contrasts == "prior":
             return prior_contrasts(self.synthesizer.prior, scan, wanted, seed)
-        return donor_contrasts(self.donors, host, wanted, rng)
+        own = self.contrasts == "host"
+        donors = donors_of(host) if own else [donor for donor in self.donors if donor.patient != host.patient]
+        return donor_contrasts(donors, host, wanted, rng)
 
     def _synthesizer(self, footprints: Mapping[int, Bool[Array, "a b c"]]) -> LesionSynthesizer:
         if self.masks is None:

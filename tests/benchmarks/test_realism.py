@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 pytest.importorskip("sklearn", reason="the realism benchmark needs scikit-learn")
 
-from benchmarks.realism import hosts, location, memorisation, shape
+from benchmarks.realism import generator, hosts, location, memorisation, shape
 from benchmarks.realism.appearance import CHANNEL_FEATURES, channel_features, feature_names, robust_units, scan_features
 from benchmarks.realism.baselines import MAKERS, donors_of, ellipsoid, populate
 from benchmarks.realism.hosts import HostResult, HostScan, evaluate_scan_pairs
 from benchmarks.realism.twosample import auc, in_host_auc
+from lesionaug.models.base import ConstantContrast
+from lesionaug.rendering import DiffusionRenderer
+from lesionaug.scan import Scan
+from lesionaug.synthesis import LesionSynthesizer
 
 
 def ball(radius: float, side: int = 41, stretch: tuple[float, float, float] = (1, 1, 1)) -> np.ndarray:
@@ -172,6 +177,33 @@ def test_real_lesions_as_synthetic_ones_score_at_chance():
         results.append(HostResult(pretended, host.images, half))
     found = evaluate_scan_pairs(results)
     assert abs(found.forest - 0.5) < 3.5 * found.forest_se
+
+
+def test_given_masks_are_rendered_where_they_were_placed_and_as_they_are():
+    host, rng = made_host(0, "a"), np.random.default_rng(0)
+    image = torch.from_numpy(np.stack(list(host.images.values()))).float()
+    brain, lesions = (torch.from_numpy(mask)[None] for mask in (host.brain, host.lesions))
+    scan = Scan(image, ("flair", "t1w"), lesions, brain, brain.float(), brain.to(torch.uint8), (1.0, 1.0, 1.0))
+    wanted = generator.real_shapes(host, {"b": made_host(1, "b").lesions}, rng)
+    contrasts = [(("flair", 2.0), ("t1w", -1.0))] * len(wanted)
+    plan, footprints = generator.placed_plan(host, scan, wanted, contrasts, rng)
+    renderer = DiffusionRenderer(generator.GivenMasks(footprints), ConstantContrast())
+    rendered = LesionSynthesizer(None, renderer).render(scan, plan)
+    new = (rendered.lesion_mask & ~lesions)[0].numpy()
+    assert len(plan) >= 0.7 * hosts.synthetic_count(host)
+    assert sorted(crop.sum() for crop in shape.lesions_of(new)) == sorted(mask.sum() for mask in footprints.values())
+    assert all(
+        new[spec.center] == footprints[spec.seed][tuple(n // 2 for n in footprints[spec.seed].shape)] for spec in plan
+    )
+
+
+def test_wanted_lesions_have_the_volumes_of_the_real_ones():
+    host = made_host(0, "a")
+    wanted = generator.like_the_real(host, np.random.default_rng(0))
+    volumes = {float(crop.sum()) for crop, _ in host.test_lesions()}
+    assert len(wanted) == hosts.synthetic_count(host)
+    assert {round(np.pi / 6 * item.diameter_mm**3, 6) for item in wanted} == {round(volume, 6) for volume in volumes}
+    assert all(item.extent_mm >= item.diameter_mm for item in wanted)
 
 
 def test_feature_names_match_the_columns():
