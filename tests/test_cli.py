@@ -1,0 +1,297 @@
+"""The command line does what Python does, to files, and can do it again byte for byte."""
+
+import gzip
+import json
+import runpy
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from scan_files import arguments, call, content, phantom, write_phantom
+
+import lesionaug
+from lesionaug.assemble import assemble_scan
+from lesionaug.cli import COMMANDS, command_class
+from lesionaug.demo import simulated_flair
+from lesionaug.io import nifti_bytes, read_nifti, sha256_of
+from lesionaug.preview import save_preview
+from lesionaug.prior import PlanOptions
+
+FEW = ("--num-lesions", 3)
+
+
+@pytest.fixture
+def paths(tmp_path):
+    folder = tmp_path / "scan"
+    folder.mkdir()
+    return write_phantom(folder)
+
+
+def stored(path: Path) -> np.ndarray:
+    return np.asarray(nib.load(path).dataobj.get_unscaled())
+
+
+def new_lesions(output: Path, paths: dict[str, Path]) -> np.ndarray:
+    return (stored(output / "lesion.nii.gz") != 0) & ~(stored(paths["lesions"]) != 0)
+
+
+def test_synthesize_adds_lesions_and_changes_nothing_else(paths, tmp_path, capsys):
+    outcome = call(capsys, *arguments(paths, tmp_path / "out", *FEW))
+    assert outcome.code == 0, outcome.err
+    assert set(content(tmp_path / "out")) == {"flair.nii.gz", "t1w.nii.gz", "lesion.nii.gz", "plan.json"}
+    new = new_lesions(tmp_path / "out", paths)
+    assert new.any()
+    for name in ("flair", "t1w"):
+        before, after = stored(paths[name]), stored(tmp_path / "out" / f"{name}.nii.gz")
+        assert np.array_equal(before[~new], after[~new])
+        assert (before[new] != after[new]).mean() > 0.9
+    old = stored(paths["lesions"]) != 0
+    assert (stored(tmp_path / "out" / "lesion.nii.gz")[old] == 1).all()
+
+
+def test_synthesize_tells_what_it_did(paths, tmp_path, capsys):
+    out = call(capsys, *arguments(paths, tmp_path / "out", *FEW, "--seed", 5)).out
+    new = new_lesions(tmp_path / "out", paths)
+    assert "flair, t1w: 50 x 60 x 50 voxels of 3 x 3 x 3 mm" in out
+    assert "3 lesions" in out
+    assert "seed 5" in out
+    assert f"{new.sum()} voxels" in out
+    assert f"{new.sum() * 27 / 1000:.2f} ml" in out
+    assert "parametric" in out
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float32, np.float64])
+def test_outputs_keep_header_type_and_stored_numbers(dtype, paths, tmp_path, capsys):
+    image = nib.load(paths["flair"])
+    written = nib.Nifti1Image((stored(paths["flair"]) * 1.5).astype(dtype), None, image.header)
+    written.set_data_dtype(dtype)
+    written.header.set_slope_inter(0.25, -3) if np.issubdtype(dtype, np.integer) else None
+    written.header.set_xyzt_units("mm", "sec")
+    written.header["descrip"] = b"scanner 7"
+    angle = np.diag((2.5, 2.7, 3.0, 1)) @ np.eye(4)
+    angle[:2, :2] = angle[:2, :2] @ [[np.cos(0.2), -np.sin(0.2)], [np.sin(0.2), np.cos(0.2)]]
+    written.set_sform(angle, code="scanner")
+    written.set_qform(angle, code="aligned")
+    paths["flair"].write_bytes(gzip.compress(written.to_bytes()))
+    assert call(capsys, *arguments({"flair": paths["flair"]}, tmp_path / "out", *FEW)).code == 0
+    after = nib.load(tmp_path / "out" / "flair.nii.gz")
+    before = nib.load(paths["flair"])
+    assert after.header == before.header
+    assert (after.dataobj.slope, after.dataobj.inter) == (before.dataobj.slope, before.dataobj.inter)
+    assert after.get_data_dtype() == dtype
+    label = nib.load(tmp_path / "out" / "lesion.nii.gz")
+    assert np.array_equal(label.affine, before.affine)
+    new = np.asarray(label.dataobj) > 0
+    assert new.any()
+    assert np.array_equal(stored(paths["flair"])[~new], stored(tmp_path / "out" / "flair.nii.gz")[~new])
+    assert after.get_fdata()[new].mean() > before.get_fdata()[new].mean()
+
+
+def test_intensities_beyond_the_stored_type_are_clipped_not_wrapped(paths):
+    image = read_nifti(paths["flair"])
+    where = np.zeros(image.data.shape, bool)
+    where[0, 0, :2] = True
+    data = np.zeros(image.data.shape)
+    data[0, 0, :2] = 1e9, -1e9
+    path = paths["flair"].with_name("clipped.nii.gz")
+    path.write_bytes(nifti_bytes(image, data, where))
+    assert stored(path)[0, 0, :2].tolist() == [32767, -32768]
+
+
+def test_seeds_decide(paths, tmp_path, capsys):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert call(capsys, *arguments(paths, tmp_path / name, *FEW, "--seed", seed)).code == 0
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+    assert content(tmp_path / "a")["lesion.nii.gz"] != content(tmp_path / "c")["lesion.nii.gz"]
+
+
+def test_options_reach_the_plan(paths, tmp_path, capsys):
+    more = ("--num-lesions", 4, "--diameter-mm", 5, 8, "--regions", "deep_white_matter", "periventricular")
+    assert call(capsys, *arguments(paths, tmp_path / "out", *more, "--contrast", 1.5)).code == 0
+    record = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert len(record["plan"]["lesions"]) == 4
+    assert all(5 <= lesion["diameter_mm"] <= 8 for lesion in record["plan"]["lesions"])
+    assert record["options"]["regions"] == ["deep_white_matter", "periventricular"]
+    assert record["options"]["contrast"] == 1.5
+    assert record["spacing_mm"] == [3, 3, 3]
+    assert record["inputs"]["flair"]["sha256"] == sha256_of(paths["flair"])
+    assert record["versions"]["lesionaug"] == lesionaug.__version__
+
+
+def test_labels_tell_where_lesions_may_be(paths, tmp_path, capsys):
+    scan = phantom()
+    path = tmp_path / "labels.nii.gz"
+    nib.save(nib.Nifti1Image(scan.labels, scan.affine), path)
+    assert call(capsys, *arguments({**paths, "labels": path}, tmp_path / "out", *FEW)).code == 0
+    new = new_lesions(tmp_path / "out", paths)
+    assert new.any()
+    assert not np.isin(scan.labels[new], (0, 4, 43, 3, 42)).any()
+
+
+def test_replay_makes_the_same_bytes(paths, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert call(capsys, *arguments(paths, out, *FEW)).code == 0
+    made = content(out)
+    (out / "flair.nii.gz").unlink()
+    for words in ([], ["--output", tmp_path / "again"]):
+        outcome = call(capsys, "replay", out / "plan.json", *words)
+        assert outcome.code == 0, outcome.err
+        assert outcome.err == ""
+        assert "all bytes as before" in outcome.out
+    assert content(out) == made
+    assert content(tmp_path / "again") == made
+
+
+def test_replay_keeps_files_that_somebody_changed(paths, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert call(capsys, *arguments(paths, out, *FEW)).code == 0
+    (out / "lesion.nii.gz").write_text("corrected by hand")
+    outcome = call(capsys, "replay", out / "plan.json")
+    assert outcome.code == 2
+    assert (out / "lesion.nii.gz").read_text() == "corrected by hand"
+    assert call(capsys, "replay", out / "plan.json", "--overwrite").code == 0
+    assert stored(out / "lesion.nii.gz").any()
+
+
+def test_replay_says_when_bytes_differ(paths, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert call(capsys, *arguments(paths, out, *FEW)).code == 0
+    record = json.loads((out / "plan.json").read_text())
+    record["outputs"]["flair.nii.gz"] = "0" * 64
+    record["versions"]["torch"] = "1.0"
+    (out / "plan.json").write_text(json.dumps(record))
+    outcome = call(capsys, "replay", out / "plan.json", "--output", tmp_path / "again")
+    assert outcome.code == 0
+    assert f"got others in flair.nii.gz; torch 1.0 then, {torch.__version__} now" in outcome.err
+    assert "not all bytes as before" in outcome.out
+
+
+def test_overwrite_replaces_its_own_files_and_no_others(paths, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert call(capsys, *arguments(paths, out, *FEW)).code == 0
+    (out / "notes.txt").write_text("mine")
+    first = (out / "lesion.nii.gz").read_bytes()
+    assert call(capsys, *arguments(paths, out, *FEW, "--seed", 9, "--overwrite")).code == 0
+    assert (out / "lesion.nii.gz").read_bytes() != first
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_an_interrupt_leaves_nothing(paths, tmp_path, capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lesionaug.synthesis.LesionSynthesizer.render", interrupt)
+    outcome = call(capsys, *arguments(paths, tmp_path / "new" / "out", *FEW))
+    assert outcome.code == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["scan"]
+
+
+def test_python_and_shell_agree(paths, tmp_path, capsys):
+    assert call(capsys, *arguments(paths, tmp_path / "out", *FEW, "--seed", 3)).code == 0
+    synthesizer = lesionaug.load_synthesizer("parametric")
+    images = {channel: torch.from_numpy(read_nifti(paths[channel]).data)[None] for channel in ("flair", "t1w")}
+    old = torch.from_numpy(stored(paths["lesions"]) != 0)[None]
+    scan = assemble_scan(images, phantom().affine, old)
+    plan = synthesizer.plan(scan, torch.Generator().manual_seed(3), PlanOptions(num_lesions=3))
+    after = synthesizer.render(scan, plan)
+    assert json.loads((tmp_path / "out" / "plan.json").read_text())["plan"] == plan.to_dict()
+    assert np.array_equal(after.lesion_mask[0].numpy(), stored(tmp_path / "out" / "lesion.nii.gz") != 0)
+    assert np.array_equal(after.image[0].round().numpy(), stored(tmp_path / "out" / "flair.nii.gz"))
+
+
+def test_version_and_help(capsys):
+    assert call(capsys, "--version").out == f"lesionaug {lesionaug.__version__}\n"
+    for words in ([], ["--help"], ["-h"]):
+        outcome = call(capsys, *words)
+        assert outcome.code == 0
+        assert all(f"  {name} " in outcome.out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself_with_examples(name, capsys):
+    outcome = call(capsys, name, "--help")
+    assert outcome.code == 0
+    assert f"lesionaug {name} " in outcome.out.partition("Examples:")[2]
+    for field in command_class(name).__dataclass_fields__:
+        assert field in ("lesion", "models") or f"{field}:" in command_class(name).__doc__, field
+
+
+def test_it_runs_as_a_program():
+    program = Path(sys.executable).with_name("lesionaug")
+    for command in ([program], [sys.executable, "-m", "lesionaug.cli"]):
+        outcome = subprocess.run([*command, "replay", "nowhere.json"], capture_output=True, text=True, check=False)
+        assert outcome.returncode == 2
+        assert outcome.stderr.startswith("lesionaug: error: Expected a plan.json")
+        assert "Traceback" not in outcome.stderr
+
+
+def test_prior_fit_writes_a_prior_that_synthesize_takes(paths, tmp_path, capsys):
+    prior = tmp_path / "prior.json"
+    outcome = call(capsys, "prior", "fit", paths["lesions"], paths["lesions"], "--output", prior)
+    assert outcome.code == 0, outcome.err
+    assert call(capsys, *arguments(paths, tmp_path / "out", "--prior", prior, "--num-lesions", 2)).code == 0
+    record = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert record["prior"]["path"] == str(prior)
+
+
+def test_demo_writes_a_brain_with_lesions(tmp_path, capsys):
+    outcome = call(capsys, "demo", "--output", tmp_path / "demo", "--model", "parametric", *FEW)
+    assert outcome.code == 0, outcome.err
+    assert len(outcome.out.splitlines()) == 5
+    assert "simulated" in outcome.out
+    images = {"flair.nii.gz", "t1w.nii.gz"}
+    written = {"lesion.nii.gz", "plan.json", "preview.png"}
+    assert set(content(tmp_path / "demo")) == images | written | {f"before/{name}" for name in images}
+    label = stored(tmp_path / "demo" / "lesion.nii.gz") != 0
+    before, after = (stored(folder / "flair.nii.gz") for folder in (tmp_path / "demo" / "before", tmp_path / "demo"))
+    assert label.any()
+    assert np.array_equal(before[~label], after[~label])
+    assert after[label].mean() > 1.1 * before[label].mean()
+
+
+@pytest.mark.slow
+def test_demo_replays_from_wherever_it_was_moved(tmp_path, capsys):
+    assert call(capsys, "demo", "--output", tmp_path / "demo", "--model", "parametric", *FEW).code == 0
+    (tmp_path / "demo").rename(tmp_path / "moved")
+    outcome = call(capsys, "replay", tmp_path / "moved" / "plan.json", "--output", tmp_path / "again")
+    assert outcome.code == 0, outcome.err
+    for name in ("flair.nii.gz", "t1w.nii.gz", "lesion.nii.gz"):
+        assert (tmp_path / "moved" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    assert call(capsys, "replay", tmp_path / "again" / "plan.json").code == 0
+
+
+def test_simulated_flair_has_dark_fluid_and_grey_above_white():
+    brain = np.ones((12, 12, 12), bool)
+    brain[0] = False
+    grey, white = np.zeros((12, 12, 12)), np.zeros((12, 12, 12))
+    grey[:, :4], white[:, 4:8] = 1, 1
+    flair = simulated_flair(brain, grey, white)
+    assert (flair[0] == 0).all()
+    assert (flair[1:] > 0).all()
+    assert flair[1:, :4].mean() > 1.1 * flair[1:, 4:8].mean() > 2 * flair[1:, 8:].mean()
+
+
+def test_the_preview_shows_the_same_however_the_scan_is_stored(tmp_path):
+    scan = phantom()
+    image = torch.stack([scan.images["flair"], scan.images["t1w"]])
+    flip = torch.diag(torch.tensor([-1.0, 1, 1, 1], dtype=torch.float64)).numpy()
+    flip[0, 3] = image.shape[1] - 1
+    for name, turn, affine in (("a", lambda x: x, scan.affine), ("b", lambda x: x.flip(1), scan.affine @ flip)):
+        before = assemble_scan(
+            {"flair": turn(image)[:1], "t1w": turn(image)[1:]}, affine, torch.zeros_like(scan.lesion_mask)
+        )
+        after = replace(before, image=before.image * 1.1, lesion_mask=turn(scan.lesion_mask))
+        save_preview(tmp_path / f"{name}.png", before, after, affine)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_readme_commands_are_found():
+    commands = runpy.run_path(str(Path(__file__).parents[1] / ".ci" / "readme_commands.py"))["commands"]
+    shell = "```bash\n$ lesionaug demo\npip install x\nlesionaug synthesize \\\n  --flair f\n```\n"
+    text = shell + "```python\nlesionaug x\n```"
+    assert [" ".join(line.split()) for line in commands(text)] == ["lesionaug demo", "lesionaug synthesize --flair f"]
