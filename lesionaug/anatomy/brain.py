@@ -37,7 +37,8 @@ def find_brain(images: np.ndarray, affine: np.ndarray, atlas: Atlas) -> tuple[np
     if head.sum() * spacing.prod() < MIN_BRAIN_MM3:
         ml = head.sum() * spacing.prod() / 1000
         raise LesionAugError(f"Expected a brain of 50 ml or more, got {ml:.3g} ml of signal; check the image")
-    if all(_is_stripped(image, signal, head, spacing) for image, signal in zip(images, signals, strict=True)):
+    skull = _skull_band(head, spacing)
+    if all(_is_stripped(signal, head, skull) for signal in signals):
         # One channel may end where another goes on: the outline needs all, synthesis needs every channel.
         return _all_or_any(heads), atlas.place(head, affine)
     return _extract(signals[0], head, affine, atlas)
@@ -58,12 +59,18 @@ def _signal(image: np.ndarray) -> np.ndarray:
     return distance / bright
 
 
-def _is_stripped(image: np.ndarray, signal: np.ndarray, head: np.ndarray, spacing: np.ndarray) -> bool:
-    constant = (signal < 1e-3).mean()
-    depth = _depth(head, spacing)
-    band = (depth > SKULL_MM[0]) & (depth <= SKULL_MM[1])
-    dark = signal[band] < DARK * np.quantile(signal[head], 0.9)
-    return bool(constant > CONSTANT_SHARE and dark.mean() < DARK_SHARE)
+def _skull_band(head: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Where the skull is, if there is one."""
+    box = ndimage.find_objects(head.astype(np.uint8))[0]
+    band = np.zeros(head.shape, bool)
+    depth = _depth(head[box], spacing)
+    band[box] = (depth > SKULL_MM[0]) & (depth <= SKULL_MM[1])
+    return band
+
+
+def _is_stripped(signal: np.ndarray, head: np.ndarray, skull: np.ndarray) -> bool:
+    dark = signal[skull] < DARK * np.quantile(signal[head], 0.9)
+    return bool((signal < 1e-3).mean() > CONSTANT_SHARE and dark.mean() < DARK_SHARE)
 
 
 def _depth(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:

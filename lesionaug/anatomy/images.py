@@ -20,6 +20,8 @@ WHITE_ENOUGH = 0.3
 LIKELY_WHITE = 4.0  # odds against grey matter in the atlas above which a grey look does not exclude a voxel
 ENCLOSED_WHITE = 0.7  # such odds for voxels between white ones: small lesions look grey
 DEEP_GREY = 0.7  # probability in the atlas above which only the look of a lesion makes a voxel eligible
+INSIDE = 0.4  # of a reduced voxel that is white and dry, after interpolation
+MIN_PART = 50  # reduced voxels in one piece; eyes and nerves are smaller
 LEAST_TRUST = 0.25  # weight of a voxel that looks grey
 
 
@@ -77,7 +79,13 @@ def _tissue(posterior: np.ndarray, brain: np.ndarray, old: np.ndarray, maps: dic
     white = (whiteness > WHITE_ENOUGH) | (maps["white"] > LIKELY_WHITE * (maps["cortex"] + maps["deep_grey"]))
     white |= ndimage.binary_closing(white) & (maps["white"] > ENCLOSED_WHITE * maps["cortex"])
     white &= (maps["deep_grey"] < DEEP_GREY) | (smooth[LESION] > WHITE_ENOUGH) | old
-    return _Tissue(white & brain & (fluid < 0.5), whiteness, np.where(old, 0, smooth[GREY]), fluid)
+    white = _without_islands(white & brain & (fluid < 0.5))
+    return _Tissue(white, whiteness, np.where(old, 0, smooth[GREY]), fluid)
+
+
+def _without_islands(mask: np.ndarray) -> np.ndarray:
+    parts, _ = ndimage.label(mask)
+    return mask & (np.bincount(parts.ravel()) >= MIN_PART)[parts]
 
 
 def _regions(tissue: _Tissue, maps: dict[str, np.ndarray], spacing: np.ndarray) -> np.ndarray:
@@ -105,10 +113,10 @@ def _at_full_size(
     regions: np.ndarray,
     lesion_mask: Mask | None,
 ) -> Anatomy:
-    inside, white, wet, weight = grid.expand(np.stack([brain, tissue.white, tissue.fluid, weight]))
-    eligible = weight * ((inside > 0.5) & (white > 0.5) & (wet < 0.5))
-    eligible = grid.restore(eligible)[None]
+    inside, white, weight = grid.expand(np.stack([brain, tissue.white * (1 - tissue.fluid), weight]))
+    inside = inside > 0.5
+    eligible = grid.restore(weight.mul_(inside).mul_(white > INSIDE))[None]
     if lesion_mask is not None:
-        eligible *= ~lesion_mask
+        eligible.mul_(~lesion_mask)
     region = grid.restore(grid.repeat(regions))[None]
-    return Anatomy(grid.restore(inside > 0.5)[None], eligible, region * (eligible > 0))
+    return Anatomy(grid.restore(inside)[None], eligible, region * (eligible > 0))

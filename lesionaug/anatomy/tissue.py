@@ -13,6 +13,7 @@ import numpy as np
 
 WHITE, GREY, FLUID, LESION = range(4)
 ITERATIONS = 12
+SAMPLES = 20_000
 BIAS_FROM = 4  # iterations before the bias field is believed
 PRIOR_FLOOR = 0.02
 VARIANCE_FLOOR = 1e-3  # of the brain's variance
@@ -49,7 +50,7 @@ def classify(images: np.ndarray, channels: tuple[str, ...], brain: np.ndarray, m
     values = _standardised(images[:, brain].T)
     priors = _priors(maps, brain)
     positions = _positions(brain)
-    some = slice(None, None, max(1, len(values) // 40_000))
+    some = slice(None, None, max(1, len(values) // SAMPLES))
     mixture, bias = _fit(values[some], priors[some], positions[some])
     posterior = _posterior(values - positions @ bias, priors, mixture, channels, maps["lesions"][brain])
     result = np.zeros((4, *brain.shape), np.float32)
