@@ -19,7 +19,9 @@ def noise_l1(predicted: Patches, noise: Patches) -> Scalar:
     return (noise - predicted).abs().mean()
 
 
-def lesion_l1(predicted: Patches, noise: Patches, lesion: Bool[Tensor, "batch channels i j k"], extra: float = 10.0) -> Scalar:
+def lesion_l1(
+    predicted: Patches, noise: Patches, lesion: Bool[Tensor, "batch channels i j k"], extra: float = 10.0
+) -> Scalar:
     """Mean absolute error, and `extra` times that of lesion voxels alone; the MS mask model's loss.
 
     Args:

@@ -6,6 +6,7 @@ Samplers over noise levels start from `x` at level `sigmas[0]` and stop at `sigm
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -122,4 +123,4 @@ def gaussian(generators: Sequence[torch.Generator], shape: Sequence[int], device
 
 
 def _pairs(sigmas: Sigmas) -> Iterator[tuple[Tensor, Tensor]]:
-    return zip(sigmas[:-1], sigmas[1:], strict=True)
+    return pairwise(sigmas)

@@ -43,7 +43,9 @@ def save_model(folder: str | Path, config: Mapping[str, Any], state: Mapping[str
     Raises:
         LesionAugError: The folder cannot be written.
     """
-    weights = save({name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()})
+    weights = save(
+        {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
+    )
     written = {**config, "digest": digest_of(weights)}
     text = json.dumps(written, indent=2) + "\n"
     try:
@@ -52,7 +54,9 @@ def save_model(folder: str | Path, config: Mapping[str, Any], state: Mapping[str
         _write(Path(folder) / WEIGHTS, weights)
         _write(Path(folder) / CONFIG, text.encode())
     except OSError as error:
-        raise LesionAugError(f"Expected a folder that can be written, got {folder} ({error}); choose another") from error
+        raise LesionAugError(
+            f"Expected a folder that can be written, got {folder} ({error}); choose another"
+        ) from error
     return json.loads(text)
 
 
@@ -73,7 +77,9 @@ def load_model(folder: str | Path) -> tuple[Config, State]:
     try:
         return config, load(weights)
     except SafetensorError as error:
-        raise LesionAugError(f"Expected safetensors in {Path(folder) / WEIGHTS}, got {error}; save them again") from error
+        raise LesionAugError(
+            f"Expected safetensors in {Path(folder) / WEIGHTS}, got {error}; save them again"
+        ) from error
 
 
 def load_config(folder: str | Path) -> Config:
@@ -89,7 +95,9 @@ def load_config(folder: str | Path) -> Config:
         raise LesionAugError(f"Expected JSON in {path}, got {error}; copy or convert the model again") from error
     missing = [key for key in REQUIRED if key not in config] if isinstance(config, dict) else list(REQUIRED)
     if missing:
-        raise LesionAugError(f"Expected {', '.join(REQUIRED)} in {path}, got no {', '.join(missing)}; save the model again")
+        raise LesionAugError(
+            f"Expected {', '.join(REQUIRED)} in {path}, got no {', '.join(missing)}; save the model again"
+        )
     return config
 
 
@@ -103,7 +111,8 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise LesionAugError(
-            f"Expected a model folder with {CONFIG} and {WEIGHTS}, got no readable {path}; check the path or convert a checkpoint"
+            f"Expected a model folder with {CONFIG} and {WEIGHTS}, got no readable {path}; "
+            "check the path or convert a checkpoint"
         ) from error
 
 

@@ -36,9 +36,7 @@ LOADERS: dict[tuple[str, str], str] = {
 """`(model, architecture)` to the class whose `from_checkpoint(config, state, *, device, num_steps)` builds it."""
 
 
-def load_mask_generator(
-    model_or_dir: str | Path, *, device: Device, num_steps: int | None = None
-) -> MaskGenerator:
+def load_mask_generator(model_or_dir: str | Path, *, device: Device, num_steps: int | None = None) -> MaskGenerator:
     """A mask model, ready to draw.
 
     Args:
@@ -104,7 +102,9 @@ def _load(model_or_dir: str | Path, job: Job, device: torch.device, num_steps: i
     folder = _folder(model_or_dir, job)
     config, state = load_model(folder)
     if config["model"] != job:
-        raise LesionAugError(f"Expected a {job} model in {folder}, got {config['model']!r}; give the folder of the other job")
+        raise LesionAugError(
+            f"Expected a {job} model in {folder}, got {config['model']!r}; give the folder of the other job"
+        )
     return _loader(job, config["architecture"]).from_checkpoint(config, state, device=device, num_steps=num_steps)
 
 
@@ -114,7 +114,11 @@ def _folder(model_or_dir: str | Path, job: Job) -> Path:
     if not (folder / CONFIG).is_file():
         raise LesionAugError(
             f"Expected a model among {', '.join(NAMES)} or a folder with {CONFIG}, got {str(model_or_dir)!r}; "
-            + (f"the packaged weights are missing in {folder}, install again" if named else "check the name or the path")
+            + (
+                f"the packaged weights are missing in {folder}, install again"
+                if named
+                else "check the name or the path"
+            )
         )
     return folder
 

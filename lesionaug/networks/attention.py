@@ -110,11 +110,11 @@ class Attention(nn.Module):
     def forward(self, x: Tokens, bias: Float[Tensor, "heads tokens tokens"] | None = None) -> Tokens:
         """Attend; `bias` is added to the logits."""
         heads = self.to_qkv(x).view(*x.shape[:-1], 3, HEADS, HEAD_SIZE)
-        q, k, v = heads.permute(3, 0, 1, 4, 2, 5)
+        q, k, v = heads.flatten(0, 1).permute(2, 0, 3, 1, 4)
         if self.rotary_emb is not None:
             q, k = self.rotary_emb(q), self.rotary_emb(k)
         mask = None if bias is None else bias[None].to(q.dtype)
-        attended = F.scaled_dot_product_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), attn_mask=mask)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.to_out(attended.transpose(1, 2).reshape(*x.shape[:-1], WIDTH))
 
 
@@ -128,9 +128,9 @@ class Rotary(nn.Module):
     def forward(self, x: Float[Tensor, "*batch tokens size"]) -> Float[Tensor, "*batch tokens size"]:
         """Rotate; positions are 0, 1, 2, ... along the tokens."""
         angles = torch.arange(x.shape[-2], device=x.device)[:, None] * self.freqs
-        cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-        even, odd = x[..., 0::2], x[..., 1::2]
-        return torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1).flatten(-2)
+        turn = torch.polar(torch.ones_like(angles), angles)  # a pair is a complex number: one product, no copies
+        pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+        return torch.view_as_real(pairs * turn).flatten(-2).to(x.dtype)
 
 
 class LinearAttention(nn.Module):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -63,7 +64,7 @@ class Unet3D(nn.Module):
         self.config = config
         dim, embedding = config.dim, 4 * config.dim
         widths = [dim, *(dim * mult for mult in config.dim_mults)]
-        levels = list(zip(widths[:-1], widths[1:], strict=True))
+        levels = list(pairwise(widths))
         context, deepest = embedding + config.condition_size, widths[-1]
         if config.condition_size:
             self.null_cond_emb = nn.Parameter(torch.randn(1, config.condition_size))

@@ -1,0 +1,40 @@
+"""Shape checks on every annotated function, and the folders of material that is not part of the project."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+# Where annotations exist at run time and hold for every argument; elsewhere they are for readers and type checkers.
+CHECKED = [
+    "lesionaug.diffusion",
+    "lesionaug.intensity",
+    "lesionaug.models.base",
+    "lesionaug.models.control",
+    "lesionaug.models.conversion",
+    "lesionaug.models.published",
+    "lesionaug.networks.attention",
+    "lesionaug.networks.unet3d",
+]
+install_import_hook(CHECKED, "beartype.beartype")
+
+PROJECT = Path(__file__).parents[1]
+
+
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        pytest.skip(f"no {path.name} folder; LESIONAUG_SHARED says where its parent is")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real scans and published tensors; its tests are skipped where there is none."""
+    return _folder(Path(os.environ.get("LESIONAUG_SHARED", PROJECT.parent / "shared")))
+
+
+@pytest.fixture(scope="session")
+def golden(shared: Path) -> Path:
+    """Tensors of the published implementation."""
+    return _folder(shared / "golden")
