@@ -179,7 +179,11 @@ def wanted_volumes(host: HostScan, rng: np.random.Generator) -> Float[Array, " l
 
 
 def evaluate_scan_pairs(
-    results: Sequence[HostResult], channels: Sequence[str] = ("flair",), seed: int = 0, max_mm3: float = MAX_MM3
+    results: Sequence[HostResult],
+    channels: Sequence[str] = ("flair",),
+    seed: int = 0,
+    max_mm3: float = MAX_MM3,
+    trees: int = 200,
 ) -> TwoSample:
     """In-host two-sample test over hosts.
 
@@ -191,13 +195,14 @@ def evaluate_scan_pairs(
         channels: Whose features the classifier sees.
         seed: Of the classifiers.
         max_mm3: Larger lesions take no part.
+        trees: Of the forest.
     """
     real, synthetic = zip(*(pair_features(result, channels, max_mm3) for result in results), strict=True)
     hosts = [
         np.concatenate([np.full(len(rows), result.host.name) for rows, result in zip(group, results, strict=True)])
         for group in (real, synthetic)
     ]
-    return in_host_auc(np.concatenate(real), np.concatenate(synthetic), *hosts, seed=seed)
+    return in_host_auc(np.concatenate(real), np.concatenate(synthetic), *hosts, seed=seed, trees=trees)
 
 
 def pair_features(

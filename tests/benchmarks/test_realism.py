@@ -163,7 +163,9 @@ def test_a_patients_own_lesions_are_no_donors():
 def test_constant_ellipsoids_are_found_out():
     made = [made_host(seed, f"host{seed}") for seed in range(3)]
     donors = [donor for host in made for donor in donors_of(host)]
-    found = evaluate_scan_pairs([populate(host, donors, MAKERS["constant_ellipsoids"], seed=1) for host in made])
+    found = evaluate_scan_pairs(
+        [populate(host, donors, MAKERS["constant_ellipsoids"], seed=1) for host in made], trees=30
+    )
     assert min(found.logreg, found.forest) > 0.9
 
 
@@ -175,7 +177,7 @@ def test_real_lesions_as_synthetic_ones_score_at_chance():
         half = np.isin(labels, np.random.default_rng(seed).permutation(np.arange(1, count + 1))[: count // 2])
         pretended = HostScan(host.name, host.images, host.brain, host.lesions & ~half)
         results.append(HostResult(pretended, host.images, half))
-    found = evaluate_scan_pairs(results)
+    found = evaluate_scan_pairs(results, trees=30)
     assert abs(found.forest - 0.5) < 3.5 * found.forest_se
 
 
