@@ -18,8 +18,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lesionaug.types import Patches
-
 
 @dataclass(frozen=True)
 class CompactConfig:
@@ -47,20 +45,30 @@ class CompactUNet(nn.Module):
         super().__init__()
         self.config = config
         widths, vector = config.widths, 4 * config.widths[0]
-        self.embed = nn.Sequential(nn.Linear(NOISE_FEATURES + config.facts, vector), nn.SiLU(), nn.Linear(vector, vector))
+        self.embed = nn.Sequential(
+            nn.Linear(NOISE_FEATURES + config.facts, vector), nn.SiLU(), nn.Linear(vector, vector)
+        )
         self.stem = nn.Conv3d(config.in_channels, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(
             _level(widths[max(n - 1, 0)], widths[n], vector, config.blocks) for n in range(len(widths))
         )
         self.middle = ResidualBlock(widths[-1], widths[-1], vector)
         self.decoder = nn.ModuleList(
-            _level(widths[n + 1] + widths[n], widths[n], vector, config.blocks) for n in reversed(range(len(widths) - 1))
+            _level(widths[n + 1] + widths[n], widths[n], vector, config.blocks)
+            for n in reversed(range(len(widths) - 1))
         )
-        self.head = nn.Sequential(nn.GroupNorm(8, widths[0]), nn.SiLU(), nn.Conv3d(widths[0], config.out_channels, 3, padding=1))
+        self.head = nn.Sequential(
+            nn.GroupNorm(8, widths[0]), nn.SiLU(), nn.Conv3d(widths[0], config.out_channels, 3, padding=1)
+        )
         nn.init.zeros_(self.head[-1].weight)
         nn.init.zeros_(self.head[-1].bias)
 
-    def forward(self, patch: Patches, noise: Float[Tensor, " batch"], facts: Float[Tensor, "batch facts"]) -> Patches:
+    def forward(
+        self,
+        patch: Float[Tensor, "batch known i j k"],
+        noise: Float[Tensor, " batch"],
+        facts: Float[Tensor, "batch facts"],
+    ) -> Float[Tensor, "batch predicted i j k"]:
         """Predict.
 
         Args:

@@ -1,0 +1,63 @@
+"""DiffMask, whatever its weights: the wanted volume, in one piece, where it may be."""
+
+import cc3d
+import pytest
+import torch
+from scans import random_diffmask
+
+from lesionaug.models.base import EllipsoidMasks, MaskConditions, MaskGenerator, patch_offsets_mm
+from lesionaug.models.diffmask import cut_at_volume
+
+
+def conditions(volumes, extents, size=16, allowed=None):
+    allowed = torch.ones(len(volumes), 1, size, size, size, dtype=torch.bool) if allowed is None else allowed
+    return MaskConditions(torch.tensor(extents), torch.tensor(volumes), allowed)
+
+
+def generators(count, seed=0):
+    return [torch.Generator().manual_seed(seed + n) for n in range(count)]
+
+
+@pytest.fixture(params=[random_diffmask, EllipsoidMasks], ids=["diffmask", "ellipsoids"])
+def model(request):
+    return request.param()
+
+
+def test_it_is_a_mask_generator(model):
+    assert isinstance(model, MaskGenerator)
+
+
+def test_masks_stay_in_sphere_and_allowed_tissue(model):
+    allowed = torch.rand(3, 1, 16, 16, 16, generator=torch.Generator().manual_seed(1)) > 0.2
+    masks = model(conditions([20.0, 60.0, 150.0], [6.0, 8.0, 10.0], allowed=allowed), generators(3))
+    distance = patch_offsets_mm((16, 16, 16), 1.0).norm(dim=0)
+    for mask, extent in zip(masks, (6.0, 8.0, 10.0), strict=True):
+        assert mask.any()
+        assert distance[mask[0]].max() <= extent / 2
+    assert not (masks & ~allowed).any()
+
+
+@pytest.mark.parametrize("volume", [1.0, 3.0, 17.0, 60.0, 200.0])
+def test_diffmask_draws_the_volume_in_one_piece(volume):
+    masks = random_diffmask()(conditions([volume], [10.0]), generators(1))
+    assert masks.sum().item() == pytest.approx(volume, rel=0.1)
+    assert cc3d.connected_components(masks[0, 0].numpy(), connectivity=26).max() == 1
+
+
+def test_where_the_room_is_too_small_all_of_it_is_taken():
+    room = torch.zeros(1, 8, 8, 8, dtype=torch.bool)
+    room[0, 2:4, 2:4, 2:4] = True
+    assert torch.equal(cut_at_volume(torch.randn(1, 8, 8, 8), room, 50), room)
+
+
+def test_no_room_no_mask():
+    room = torch.zeros(1, 8, 8, 8, dtype=torch.bool)
+    assert not cut_at_volume(torch.randn(1, 8, 8, 8), room, 5).any()
+
+
+def test_seeds_are_lesions(model):
+    one, same, other = (
+        model(conditions([60.0], [9.0]), [torch.Generator().manual_seed(seed)]) for seed in (1, 1, 2)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)

@@ -1,0 +1,122 @@
+"""The laws of synthesis, on every pair of models."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from scans import random_diffmask, random_lefusion, small_plan, small_scan
+
+from lesionaug.intensity import lesion_contrast, robust_scale
+from lesionaug.models.base import ConstantContrast, EllipsoidMasks
+from lesionaug.prior import LesionPrior
+from lesionaug.rendering import DiffusionRenderer
+from lesionaug.scan import LesionPlan
+from lesionaug.synthesis import LesionSynthesizer
+
+RENDERERS = {
+    "parametric": lambda: DiffusionRenderer(EllipsoidMasks(), ConstantContrast()),
+    "compact": lambda: DiffusionRenderer(random_diffmask(), random_lefusion()),
+    "mixed": lambda: DiffusionRenderer(EllipsoidMasks(), random_lefusion()),
+}
+
+
+@pytest.fixture(params=RENDERERS)
+def synthesizer(request):
+    return LesionSynthesizer(prior=LesionPrior.load(), renderer=RENDERERS[request.param]())
+
+
+def test_nothing_changes_outside_new_lesions(synthesizer):
+    scan = small_scan()
+    after = synthesizer.render(scan, small_plan())
+    new = after.lesion_mask & ~scan.lesion_mask
+    assert new.any()
+    assert torch.equal(after.image.masked_fill(new, 0), scan.image.masked_fill(new, 0))
+    assert torch.equal(after.lesion_mask, scan.lesion_mask | new)
+    assert not torch.equal(after.image, scan.image)
+
+
+def test_the_scan_given_is_not_touched(synthesizer):
+    scan = small_scan()
+    synthesizer.render(scan, small_plan())
+    assert torch.equal(scan.image, small_scan().image)
+    assert torch.equal(scan.lesion_mask, small_scan().lesion_mask)
+
+
+def test_same_scan_and_plan_same_bits(synthesizer):
+    first, second = (synthesizer.render(small_scan(), small_plan()) for _ in range(2))
+    assert torch.equal(first.image, second.image)
+
+
+def test_a_lesion_does_not_depend_on_its_company(synthesizer):
+    """Alone or among others, a lesion has the same voxels with the same bits."""
+    scan, plan = small_scan(), small_plan()
+    together = synthesizer.render(scan, plan)
+    for spec in plan:
+        alone = synthesizer.render(scan, LesionPlan((spec,)))
+        new = alone.lesion_mask & ~scan.lesion_mask
+        assert (together.lesion_mask & new).equal(new)
+        assert torch.equal(together.image[:, new[0]], alone.image[:, new[0]])
+
+
+@pytest.mark.parametrize(("a", "b"), [(4.0, 0.0), (0.25, 0.0), (2.0, 64.0)])
+def test_scanner_units_cancel(synthesizer, a, b):
+    scan, plan = small_scan(), small_plan()
+    here = synthesizer.render(scan, plan)
+    there = synthesizer.render(replace(scan, image=a * scan.image + b), plan)
+    assert torch.equal(here.lesion_mask, there.lesion_mask)
+    torch.testing.assert_close(there.image, a * here.image + b, rtol=0, atol=0.02 * a * 25)
+
+
+def test_new_lesions_avoid_old_ones_and_stay_in_the_brain(synthesizer):
+    scan = small_scan()
+    after = synthesizer.render(scan, small_plan())
+    assert not (after.lesion_mask & ~scan.brain).any()
+    assert torch.equal(after.image[:, scan.lesion_mask[0]], scan.image[:, scan.lesion_mask[0]])
+
+
+def test_only_eligible_tissue_is_painted(synthesizer):
+    scan = small_scan()
+    eligible = scan.eligible.clone()
+    eligible[:, :20] = 0
+    after = synthesizer.render(replace(scan, eligible=eligible), small_plan())
+    new = after.lesion_mask & ~scan.lesion_mask
+    assert new.any()
+    assert not new[:, :20].any()
+
+
+def test_the_wanted_contrast_is_painted(synthesizer):
+    scan, plan = small_scan(), small_plan(1)
+    after = synthesizer.render(scan, plan)
+    new = after.lesion_mask & ~scan.lesion_mask
+    normalised = robust_scale(scan.image, scan.brain).normalise(after.image)
+    contrast = lesion_contrast(normalised, new, scan.brain & ~scan.lesion_mask)
+    # What was not noise in the tissue below averages out; a baseline adds to it, a network replaces it.
+    torch.testing.assert_close(contrast, torch.tensor([2.0, -1.0]), atol=0.3, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [("flair",), ("t1w",), ("t1w", "flair"), ("flair", "t1w", "t2w")])
+def test_any_channels_in_any_order(synthesizer, channels):
+    after = synthesizer.render(small_scan(channels=channels), small_plan(2))
+    assert after.image.shape[0] == len(channels)
+
+
+@pytest.mark.parametrize("spacing_mm", [(0.5, 0.5, 0.5), (0.7, 0.7, 3.0), (3.0, 1.0, 1.0), (2.0, 2.0, 2.0)])
+def test_any_spacing(synthesizer, spacing_mm):
+    """Lesions keep their size in millimetres: a voxel more or less, and what the tissue's edge cuts off."""
+    shape = tuple(round(60 / s) for s in spacing_mm)
+    scan = replace(small_scan(shape=shape, spacing_mm=spacing_mm), lesion_mask=torch.zeros(1, *shape, dtype=torch.bool))
+    spec = replace(small_plan(1).lesions[0], center=tuple(n // 2 for n in shape), diameter_mm=6.0, extent_mm=9.0)
+    after = synthesizer.render(scan, LesionPlan((spec,)))
+    volume = after.lesion_mask.sum() * scan.voxel_mm3
+    assert volume == pytest.approx(spec.volume_mm3, rel=0.35, abs=1.5 * scan.voxel_mm3)
+
+
+def test_an_empty_plan_changes_nothing(synthesizer):
+    scan = small_scan()
+    assert synthesizer.render(scan, LesionPlan()) is scan
+
+
+def test_progress_counts_every_lesion(synthesizer):
+    seen = []
+    synthesizer.render(small_scan(), small_plan(), progress=seen.append)
+    assert sum(seen) == 4
