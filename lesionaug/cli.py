@@ -68,13 +68,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def usage() -> str:
     """What `lesionaug --help` prints."""
-    lines = [f"  {name:<12}{inspect.getdoc(command_class(name)).splitlines()[0]}" for name in COMMANDS]
+    lines = [f"  {name:<12}{documentation(command_class(name)).splitlines()[0]}" for name in COMMANDS]
     return USAGE.format(commands="\n".join(lines))
 
 
 def command_class(name: str) -> type:
     """The dataclass of a command."""
     return getattr(importlib.import_module(f"lesionaug.commands.{name}"), name.capitalize())
+
+
+def documentation(kind: type) -> str:
+    """Docstring of a command, which is also its help."""
+    return inspect.getdoc(kind) or kind.__name__
 
 
 def parse(name: str, arguments: Sequence[str]) -> Command:
@@ -85,7 +90,7 @@ def parse(name: str, arguments: Sequence[str]) -> Command:
     return tyro.cli(
         kind,
         prog=f"lesionaug {name}",
-        description=inspect.getdoc(kind).partition("\nArgs:")[0],
+        description=documentation(kind).partition("\nArgs:")[0],
         args=arguments,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
     )

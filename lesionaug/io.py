@@ -5,24 +5,21 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import nibabel as nib
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 
 from lesionaug.checks import binary_mask, check_affine, check_intensities, check_same_grid
 from lesionaug.errors import LesionAugError
 
-UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    MemoryError,
-    nib.filebasedimages.ImageFileError,
-    nib.spatialimages.HeaderDataError,
-)
+UNREADABLE = (OSError, EOFError, ValueError, TypeError, MemoryError, zlib.error, ImageFileError, HeaderDataError)
 """What nibabel and zlib raise at damaged files."""
 
 
@@ -34,6 +31,7 @@ class NiftiImage:
         name: For messages.
         data: Intensities, shape `(i, j, k)`, as float32.
         stored: The numbers in the file, before slope and intercept.
+        affine: Voxel to world in mm, 4 by 4.
         header: As in the file.
         slope: Intensity per stored unit.
         intercept: Intensity of a stored zero.
@@ -42,14 +40,10 @@ class NiftiImage:
     name: str
     data: np.ndarray
     stored: np.ndarray
+    affine: np.ndarray
     header: nib.Nifti1Header
     slope: float
     intercept: float
-
-    @property
-    def affine(self) -> np.ndarray:
-        """Voxel to world in mm, 4 by 4."""
-        return self.header.get_best_affine()
 
     def check_same_grid(self, other: NiftiImage) -> None:
         """See `lesionaug.checks.check_same_grid`."""
@@ -67,11 +61,12 @@ def read_nifti(path: str | Path) -> NiftiImage:
     if len(image.shape) != 3:
         got = " x ".join(str(n) for n in image.shape)
         raise LesionAugError(f"Expected a 3-D image, got {len(image.shape)}-D ({got}) in {path}; save one volume of it")
-    check_affine(image.header.get_best_affine(), str(path))
-    stored = _stored(image, path)
-    slope, intercept = image.dataobj.slope, image.dataobj.inter
+    affine = np.array(image.affine, dtype=float)
+    check_affine(affine, str(path))
+    proxy = cast(ArrayProxy, image.dataobj)
+    stored, slope, intercept = _stored(proxy, path), float(proxy.slope), float(proxy.inter)
     data = (stored.astype(np.float64) * slope + intercept).astype(np.float32)
-    return NiftiImage(str(path), data, stored, image.header.copy(), float(slope), float(intercept))
+    return NiftiImage(str(path), data, stored, affine, image.header.copy(), slope, intercept)
 
 
 def read_intensities(path: str | Path) -> NiftiImage:
@@ -124,7 +119,7 @@ def mask_like(image: NiftiImage) -> NiftiImage:
     header.set_data_dtype(np.uint8)
     header["cal_min"], header["cal_max"] = 0, 0
     empty = np.zeros(image.data.shape, np.uint8)
-    return NiftiImage("new label", empty.astype(np.float32), empty, header, slope=1.0, intercept=0.0)
+    return NiftiImage("new label", empty.astype(np.float32), empty, image.affine, header, slope=1.0, intercept=0.0)
 
 
 def gzipped(content: bytes) -> bytes:
@@ -153,11 +148,11 @@ def _open(path: Path) -> nib.Nifti1Image:
     return image
 
 
-def _stored(image: nib.Nifti1Image, path: str | Path) -> np.ndarray:
+def _stored(proxy: ArrayProxy, path: str | Path) -> np.ndarray:
     try:
-        stored = np.array(image.dataobj.get_unscaled())
+        stored = np.array(proxy.get_unscaled())
         _check_gzip(path)
-    except (*UNREADABLE, gzip.zlib.error) as error:
+    except UNREADABLE as error:
         raise _unreadable(path, error) from error
     if stored.dtype.kind not in "iuf":
         raise LesionAugError(

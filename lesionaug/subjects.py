@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -66,9 +65,9 @@ class SubjectKeys:
         """Write what was rendered into a subject, whose images keep their types."""
         new = after.lesion_mask & ~before.lesion_mask
         for channel, values in zip(after.channels, after.image, strict=True):
-            image = subject[self.images[channel]]
+            image = _image(subject, self.images[channel])
             image.set_data(write_into(image.data, values[None], new))
-        label = self._label(subject, image)
+        label = self._label(subject, _image(subject, self.images[after.channels[0]]))
         _, foreground = binary_mask(label.data.numpy(), self.label)
         label.set_data(write_into(label.data, torch.full(label.shape, foreground), new))
         if self.label not in subject:
@@ -76,12 +75,12 @@ class SubjectKeys:
 
     def with_label(self, subject: tio.Subject) -> tio.Subject:
         """The subject, or where it needs a label a shallow copy that has an empty one."""
-        like = next((subject[name] for name in self.images.values() if name in subject), None)
+        like = next((name for name in self.images.values() if isinstance(subject.get(name), tio.Image)), None)
         if not self.create_label or self.label in subject or like is None:
             return subject
         labelled = tio.Subject(dict(subject))
         labelled.applied_transforms = list(subject.applied_transforms)
-        labelled.add_image(_empty_label(like), self.label)
+        labelled.add_image(_empty_label(_image(subject, like)), self.label)
         return labelled
 
     def _scalar_images(self, subject: tio.Subject, chosen: Container[str]) -> dict[str, tio.Image]:
@@ -96,7 +95,7 @@ class SubjectKeys:
             raise LesionAugError(
                 f"Expected one of the images {', '.join(self.images.values())}, got none; check include and exclude"
             )
-        like = subject[next(iter(names.values()))]
+        like = _image(subject, next(iter(names.values())))
         return {channel: _on_grid(subject, name, like) for channel, name in names.items()}
 
     def _label(self, subject: tio.Subject, like: tio.Image) -> tio.Image:
@@ -110,11 +109,16 @@ class SubjectKeys:
         )
 
 
-def _on_grid(subject: tio.Subject, name: str, like: tio.Image) -> Any:
-    """An image of the subject whose voxels are those of another."""
+def _image(subject: tio.Subject, name: str) -> tio.Image:
     image = subject.get(name)
     if not isinstance(image, tio.Image):
         raise LesionAugError(f"Expected an image {name!r} in the subject, got {_names(subject)}; check the name")
+    return image
+
+
+def _on_grid(subject: tio.Subject, name: str, like: tio.Image) -> tio.Image:
+    """An image of the subject whose voxels are those of another."""
+    image = _image(subject, name)
     if image.data.shape[0] != 1:
         raise LesionAugError(f"Expected a 3-D image, got {image.data.shape[0]} volumes in {name!r}; choose one of them")
     check_same_grid(image.spatial_shape, image.affine, repr(name), like.spatial_shape, like.affine, "the first image")

@@ -118,7 +118,8 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
     def apply_transform(self, subject: tio.Subject) -> tio.Subject:
         """Plan, and hand the plan to `RenderMSLesions`."""
         seed = self._get_random_seed()
-        render = RenderMSLesions(digests=self.choice.digests(), **self.rendering, **self._get_base_args())
+        base: dict[str, Any] = self._get_base_args()
+        render = RenderMSLesions(digests=self.choice.digests(), **self.rendering, **base)
         with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
             scan = render.scan(subject)
             synthesizer = loaded_synthesizer(self.choice, self.prior)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lesionaug.commands.options import Lesions, Models
 from lesionaug.commands.progress import spinner
 from lesionaug.commands.synthesize import synthesize
+
+NUM_LESIONS = 12
+DIAMETER_MM = (5.0, 18.0)
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,7 @@ class Demo:
 
     Its T1w image is a real average; its FLAIR contrast is simulated from its tissue maps. Writes t1w.nii.gz,
     flair.nii.gz, lesion.nii.gz, plan.json, preview.png, and the images as they were in the folder before.
+    Where not told otherwise there are 12 lesions, large enough to be seen at a glance.
 
     Examples:
       lesionaug demo
@@ -41,7 +45,7 @@ class Demo:
             with spinner("simulating FLAIR contrast"):
                 paths = write_average_brain(folder / "before")
             relative = {role: path.relative_to(folder) for role, path in paths.items()}
-            lines = synthesize(relative, folder, self.lesion, self.models, preview=True)
+            lines = synthesize(relative, folder, _visible(self.lesion), self.models, preview=True)
         print(
             "\n".join(
                 [
@@ -51,3 +55,10 @@ class Demo:
                 ]
             )
         )
+
+
+def _visible(lesion: Lesions) -> Lesions:
+    """Most lesions are a few millimetres small, and there may be hundreds: true, but no picture for a first look."""
+    if lesion.num_lesions is None and lesion.load_ml is None:
+        lesion = replace(lesion, num_lesions=NUM_LESIONS)
+    return lesion if lesion.diameter_mm else replace(lesion, diameter_mm=DIAMETER_MM)

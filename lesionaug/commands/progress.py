@@ -8,12 +8,16 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress_bar(total: int, what: str, unit: str) -> Iterator[Callable[[int], object]]:
+def progress_bar(total: int, what: str, unit: str) -> Iterator[Callable[[int], None]]:
     """A function to call with the number of things that got done."""
     from tqdm import tqdm
 
     with tqdm(total=total, desc=what, unit=unit, disable=None, file=sys.stderr, leave=False) as bar:
-        yield bar.update
+
+        def advance(count: int) -> None:
+            bar.update(count)
+
+        yield advance
 
 
 @contextmanager

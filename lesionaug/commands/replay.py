@@ -66,8 +66,8 @@ def _checked_inputs(record: Record, home: Path) -> dict[str, Path]:
         found = sha256_of(path) if path.is_file() else None
         if found != record.inputs[role].sha256:
             raise LesionAugError(
-                f"Expected the {role} image that the plan was made for, got {'another' if found else 'no file'} at {path}; "
-                "put it back, or synthesize anew"
+                f"Expected the {role} image that the plan was made for, "
+                f"got {'another' if found else 'no file'} at {path}; put it back, or synthesize anew"
             )
     return paths
 
