@@ -1,4 +1,4 @@
-"""`python -m benchmarks.realism floors|baselines|generator`."""
+"""`python -m benchmarks.realism floors|baselines|generator|masks`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import tyro
 
 from benchmarks.realism.baselines import MAKERS, donors_of, populate
@@ -20,7 +21,8 @@ from benchmarks.realism.hosts import (
     load_mni_masks,
 )
 from benchmarks.realism.location import centroids_mm, split_half_location
-from benchmarks.realism.report import auc_lines, shape_table_lines, telltale_table, telltales
+from benchmarks.realism.memorisation import MIN_MM3, best_dices, limit_of
+from benchmarks.realism.report import auc_lines, shape_lines, telltale_table, telltales
 from benchmarks.realism.shape import lesions_of, shape_table, split_half_floors
 
 DONOR_SCANS = ("patient07", "patient19", "P14_T1", "P18_T1")
@@ -118,7 +120,8 @@ class Generator:
         print("\n".join(auc_lines(found)))
         print(telltale_table(telltales(results, CHANNEL_SETS[-1])))
         if self.masks == "model":
-            print("\n".join(shape_table_lines(results, _pooled_shapes(real))))
+            crops = [crop for result in results for crop in lesions_of(result.new_lesions)]
+            print("\n".join(shape_lines(crops, _pooled_shapes(real))))
 
     def _synthesizer(self):
         from lesionaug.synthesis import load_synthesizer
@@ -126,6 +129,38 @@ class Generator:
         return load_synthesizer(
             self.model, diffmask=self.diffmask, lefusion=self.lefusion, prior=self.prior, num_steps=self.num_steps
         )
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Shape and novelty of masks drawn at the volumes and extents of real lesions.
+
+    Args:
+        model: Packaged mask model (`default`, `parametric`) or folder of one.
+        count: Of masks.
+        seed: Of the choice of sizes, and of the masks.
+        num_steps: Network calls per mask, instead of the model's own.
+    """
+
+    model: str = "default"
+    count: int = 300
+    seed: int = 0
+    num_steps: int | None = None
+
+    def run(self) -> None:
+        """Print shape distances with those of as many real lesions, and how alike masks are to real ones."""
+        from benchmarks.realism.masks import draw_masks  # models load torch
+        from lesionaug.models.registry import load_mask_generator
+
+        real = [crop for mask in load_masks().values() for crop in lesions_of(mask)]
+        model = load_mask_generator(self.model, device="cpu", num_steps=self.num_steps)
+        drawn = draw_masks(model, real, self.count, self.seed)
+        print(f"{len(drawn.whole)} masks, {drawn.share_in_parts:.0%} in parts, {drawn.share_empty:.0%} empty")
+        print("volume over wanted, 5 / 50 / 95 %: " + " / ".join(f"{ratio:.2f}" for ratio in drawn.volume_ratio))
+        print("\n".join(shape_lines(drawn.parts, shape_table(drawn.real))))
+        large = [mask for mask in drawn.parts if mask.sum() >= MIN_MM3]
+        alike = np.mean([dice > limit_of(mask) for dice, mask in zip(best_dices(large, real), large, strict=True)])
+        print(f"memorisation: {alike:.1%} of {len(large)} masks above the real 99th percentile (alarm above 3 %)")
 
 
 def load_scans(hosts: Sequence[str]) -> dict[str, HostScan]:
@@ -148,4 +183,6 @@ def _pooled_shapes(masks):
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"floors": Floors, "baselines": Baselines, "generator": Generator}).run()
+    tyro.extras.subcommand_cli_from_dict(
+        {"floors": Floors, "baselines": Baselines, "generator": Generator, "masks": Masks}
+    ).run()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from benchmarks.realism.appearance import feature_names
 from benchmarks.realism.hosts import HostResult, pair_features
-from benchmarks.realism.shape import lesions_of, shape_distances, shape_table
+from benchmarks.realism.shape import shape_distances, shape_table
 from benchmarks.realism.twosample import TwoSample, auc
 
 Array = np.ndarray
@@ -37,16 +37,25 @@ def telltale_table(rows: Sequence[tuple[str, float, float, float]]) -> str:
     return "\n".join([head, *(f"{name:24s} {a:5.2f} {r:8.2f} {s:10.2f}" for name, a, r, s in rows)])
 
 
-def shape_table_lines(results: Sequence[HostResult], reference: dict[str, Float[Array, " lesions"]]) -> list[str]:
-    """KS of the synthetic masks' shape to reference lesions, at equal volume.
+def shape_lines(masks: Sequence[Bool[Array, "i j k"]], reference: dict[str, Float[Array, " lesions"]]) -> list[str]:
+    """KS of the masks' shape to reference lesions, at equal volume, and what as many real lesions would show.
 
     Args:
-        results: Hosts with synthetic lesions.
+        masks: Single lesions.
         reference: `shape_table` of real lesions.
     """
-    crops = [crop for result in results for crop in lesions_of(result.new_lesions)]
-    distances = shape_distances(shape_table(crops), reference)
-    return [f"KS {name:20s} {distances[name]:.3f} (aim {aim})" for name, aim in AIMS.items()]
+    distances = shape_distances(shape_table(masks), reference)
+    chance = by_chance(reference, len(masks))
+    head = f"{'KS of ' + str(len(masks)) + ' masks':20s} {'KS':>6s} {'aim':>6s} {'chance, 95 %':>13s}"
+    return [head, *(f"{name:20s} {distances[name]:6.3f} {aim:6.2f} {chance[name]:13.3f}" for name, aim in AIMS.items())]
+
+
+def by_chance(reference: dict[str, Float[Array, " lesions"]], count: int, rounds: int = 100) -> dict[str, float]:
+    """95th percentile of the distance of so many reference lesions, drawn at random, to all of them."""
+    rng = np.random.default_rng(0)
+    drawn = [rng.integers(len(reference["volume_mm3"]), size=count) for _ in range(rounds)]
+    found = [shape_distances({k: v[index] for k, v in reference.items()}, reference) for index in drawn]
+    return {name: float(np.percentile([row[name] for row in found], 95)) for name in found[0]}
 
 
 def auc_lines(found: Mapping[str, Sequence[TwoSample]]) -> list[str]:

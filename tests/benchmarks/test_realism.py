@@ -9,12 +9,12 @@ from scipy import ndimage
 
 pytest.importorskip("sklearn", reason="the realism benchmark needs scikit-learn")
 
-from benchmarks.realism import generator, hosts, location, memorisation, shape
+from benchmarks.realism import generator, hosts, location, masks, memorisation, report, shape
 from benchmarks.realism.appearance import CHANNEL_FEATURES, channel_features, feature_names, robust_units, scan_features
 from benchmarks.realism.baselines import MAKERS, donors_of, ellipsoid, populate
 from benchmarks.realism.hosts import HostResult, HostScan, evaluate_scan_pairs
 from benchmarks.realism.twosample import auc, in_host_auc
-from lesionaug.models.base import ConstantContrast
+from lesionaug.models.base import ConstantContrast, EllipsoidMasks
 from lesionaug.rendering import DiffusionRenderer
 from lesionaug.scan import Scan
 from lesionaug.synthesis import LesionSynthesizer
@@ -206,6 +206,18 @@ def test_wanted_lesions_have_the_volumes_of_the_real_ones():
     assert len(wanted) == hosts.synthetic_count(host)
     assert {round(np.pi / 6 * item.diameter_mm**3, 6) for item in wanted} == {round(volume, 6) for volume in volumes}
     assert all(item.extent_mm >= item.diameter_mm for item in wanted)
+
+
+def test_drawn_masks_of_real_shapes_are_as_far_as_chance_and_ellipsoids_farther():
+    rng = np.random.default_rng(0)
+    real = [lesion for lesion in (blob(rng) for _ in range(60)) if lesion.sum() <= hosts.MAX_MM3]
+    reference = shape.shape_table(real)
+    drawn = masks.draw_masks(EllipsoidMasks(), real, len(real))
+    chance = report.by_chance(reference, len(real), rounds=20)
+    assert shape.shape_distances(shape.shape_table(drawn.real), reference)["sphericity"] <= chance["sphericity"]
+    assert shape.shape_distances(shape.shape_table(drawn.parts), reference)["sphericity"] > chance["sphericity"]
+    assert drawn.share_empty == 0
+    assert drawn.volume_ratio[1] == pytest.approx(1, abs=0.25)
 
 
 def test_feature_names_match_the_columns():
