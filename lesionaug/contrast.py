@@ -7,18 +7,17 @@ from dataclasses import dataclass
 import cc3d
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from lesionaug.intensity import lesion_contrast, robust_scale
 from lesionaug.scan import CHANNELS, Scan
-from lesionaug.types import Mask, Volume
+from lesionaug.types import Mask
 
 MARGIN = 7  # voxels around a lesion that its ring and the rings' dilation need
 MIN_LESIONS = 3  # of a scan's own before they say how bright its next will be
 MAX_LESIONS = 24  # measured; more would only cost time
 MIN_FLAIR = 0.3  # a lesion is bright in FLAIR, by definition of those that were delineated
 MIN_VOXELS = 5
+STRIDE = 2  # voxels; the brain's median and spread need no more of them
 REFERENCE_MM3 = 50.0
 LIMIT = 2.5  # standard deviations
 
@@ -72,32 +71,36 @@ def measure(
         limit: How many are measured at most, evenly chosen.
         at_least: Nothing is measured where there are fewer.
     """
-    parts, sizes = _components(scan.lesion_mask)
+    if not bool(scan.lesion_mask.any()):
+        return [], []
+    around = _box_of(scan.lesion_mask)
+    mask, brain = scan.lesion_mask[around], scan.brain[around]
+    parts = cc3d.connected_components(np.ascontiguousarray(mask[0].numpy()), connectivity=26)
+    statistics = cc3d.statistics(parts)
+    sizes, boxes = statistics["voxel_counts"], statistics["bounding_boxes"]
     chosen = [label for label in range(1, len(sizes)) if sizes[label] >= MIN_VOXELS]
     if len(chosen) < at_least:
         return [], []
     chosen = chosen[:: -(-len(chosen) // (limit or len(chosen)))]
-    scale = robust_scale(scan.image, scan.brain)
-    boxes = cc3d.statistics(parts)["bounding_boxes"]
+    some = (slice(None), *(slice(None, None, STRIDE),) * 3)
+    scale = robust_scale(scan.image[some], scan.brain[some])
     contrasts = []
     for label in chosen:
-        box = (slice(None), *_grown(boxes[label], scan.shape))
-        mask = torch.from_numpy(parts[box[1:]] == label)[None]
-        tissue = scan.brain[box] & ~scan.lesion_mask[box]
-        contrasts.append(_contrast(scale.normalise(scan.image[box].float()), mask, tissue).double().numpy())
+        box = (slice(None), *_grown(boxes[label], mask.shape[1:]))
+        image = scale.normalise(scan.image[around][box].float())
+        lesion = torch.from_numpy(parts[box[1:]] == label)[None]
+        contrasts.append(lesion_contrast(image, lesion, brain[box] & ~mask[box]).double().numpy())
     return contrasts, [float(sizes[label] * scan.voxel_mm3) for label in chosen]
 
 
-def _contrast(image: Volume, mask: Mask, tissue: Mask) -> Float[Tensor, " channels"]:
-    return lesion_contrast(image, mask, tissue)
+def _box_of(mask: Mask) -> tuple[slice, ...]:
+    """The box around a mask, with the margin that rings need."""
+    spans = [mask[0].any(dim=axis[0]).any(dim=axis[1]).nonzero() for axis in ((2, 1), (2, 0), (1, 0))]
+    box = tuple(slice(int(span[0]), int(span[-1]) + 1) for span in spans)
+    return (slice(None), *_grown(box, tuple(mask.shape[1:])))
 
 
-def _components(mask: Mask) -> tuple[np.ndarray, np.ndarray]:
-    parts = cc3d.connected_components(mask[0].numpy(), connectivity=26)
-    return parts, np.bincount(parts.ravel())
-
-
-def _grown(box: tuple[slice, ...], shape: tuple[int, int, int]) -> tuple[slice, ...]:
+def _grown(box: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slice(max(b.start - MARGIN, 0), min(b.stop + MARGIN, n)) for b, n in zip(box, shape, strict=True))
 
 

@@ -158,14 +158,14 @@ class Room:
 
     Args:
         allowed: Voxels that lesions may use, shape `(i, j, k)`.
-        voxels: Possible centres of each region as voxel indices, shape `(n, 3)`.
+        places: Possible centres of each region, as indices into the flattened scan.
         cumulative: Running sum of their weights.
         old: Positions of old lesions' voxels in mm, or none.
         spacing_mm: Voxel size.
     """
 
     allowed: np.ndarray
-    voxels: tuple[np.ndarray, ...]
+    places: tuple[np.ndarray, ...]
     cumulative: tuple[np.ndarray, ...]
     old: cKDTree | None
     spacing_mm: np.ndarray
@@ -177,25 +177,25 @@ class Room:
         Raises:
             LesionAugError: There is none.
         """
-        blocked = torch.zeros_like(scan.brain) if options.overlap else scan.lesion_mask
-        allowed = ((scan.eligible > 0) & scan.brain & ~blocked)[0]
-        voxels = allowed.nonzero()
-        weights = scan.eligible[0][allowed].double().numpy()
-        regions = scan.regions[0][allowed].numpy()
-        regions = np.where(regions == 0, len(REGIONS), regions)  # eligible by the user's own map alone
-        wanted = options.regions or REGIONS
-        chosen = [regions == index + 1 if name in wanted else np.zeros(0, int) for index, name in enumerate(REGIONS)]
-        if not sum(len(weights[c]) for c in chosen):
+        allowed = ((scan.eligible > 0) & scan.brain)[0].numpy()
+        if not options.overlap:
+            allowed &= ~scan.lesion_mask[0].numpy()
+        places = np.flatnonzero(allowed)
+        weights = scan.eligible[0].reshape(-1).numpy()[places].astype(float)
+        regions = scan.regions[0].reshape(-1).numpy()[places]
+        regions[regions == 0] = len(REGIONS)  # eligible by the user's own map alone
+        chosen = [np.flatnonzero(regions == index + 1) for index in range(len(REGIONS))]
+        if options.regions is not None:
+            chosen = [c if name in options.regions else c[:0] for name, c in zip(REGIONS, chosen, strict=True)]
+        if not any(len(c) for c in chosen):
             where = "" if options.regions is None else f" in {', '.join(options.regions)}"
-            raise LesionAugError(f"Expected eligible voxels{where}, got none; check the eligible map or ask for other regions")
-        spacing = np.asarray(scan.spacing_mm, float)
-        old = np.zeros((0, 3)) if options.overlap else scan.lesion_mask[0].nonzero().numpy() * spacing
+            raise LesionAugError(f"Expected eligible voxels{where}, got none; check the eligible map or the regions")
         return cls(
-            allowed=allowed.numpy(),
-            voxels=tuple(voxels.numpy()[c] for c in chosen),
+            allowed=allowed,
+            places=tuple(places[c] for c in chosen),
             cumulative=tuple(np.cumsum(weights[c]) for c in chosen),
-            old=cKDTree(old) if len(old) else None,
-            spacing_mm=spacing,
+            old=None if options.overlap else _positions(scan),
+            spacing_mm=np.asarray(scan.spacing_mm, float),
         )
 
     def draw_region(self, generator: torch.Generator) -> int:
@@ -210,7 +210,7 @@ class Room:
         cumulative = self.cumulative[region]
         for _ in range(TRIES):
             index = int(np.searchsorted(cumulative, uniform(generator) * cumulative[-1], side="right"))
-            voxel = self.voxels[region][index]
+            voxel = np.array(np.unravel_index(self.places[region][index], self.allowed.shape))
             if self._is_free(voxel * self.spacing_mm, size, taken) and self._has_room(voxel, size):
                 i, j, k = voxel.tolist()
                 return i, j, k
@@ -231,3 +231,11 @@ class Room:
         distance2 = axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2
         inside = self.allowed[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] & (distance2 <= radius**2)
         return inside.sum() * self.spacing_mm.prod() >= ROOM * size.volume_mm3
+
+
+def _positions(scan: Scan) -> cKDTree | None:
+    """Old lesions' voxels in mm."""
+    voxels = np.flatnonzero(scan.lesion_mask[0].numpy())
+    if not len(voxels):
+        return None
+    return cKDTree(np.stack(np.unravel_index(voxels, scan.shape), axis=1) * np.asarray(scan.spacing_mm))

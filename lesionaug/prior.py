@@ -47,6 +47,7 @@ class PlanOptions:
     overlap: bool = False
 
     def __post_init__(self) -> None:
+        """Check what was asked for."""
         if self.num_lesions is not None and self.load_ml is not None:
             raise LesionAugError("Expected num_lesions or load_ml, got both; leave one out")
         _check_range("num_lesions", self.num_lesions, "0 or more", lambda value: value >= 0 and int(value) == value)
@@ -135,7 +136,8 @@ class LesionPrior:
                 raise LesionAugError(f"Expected a prior of version {VERSION}, got {fields['version']}; fit it again")
             return cls.from_dict(fields)
         except FileNotFoundError:
-            raise LesionAugError(f"Expected a prior at {path}, got no file; fit one with `lesionaug prior fit`") from None
+            message = f"Expected a prior at {path}, got no file; fit one with `lesionaug prior fit`"
+            raise LesionAugError(message) from None
         except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
             raise LesionAugError(
                 f"Expected a prior as `lesionaug prior fit` writes it, got {path} ({error}); fit it again"

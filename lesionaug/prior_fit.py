@@ -1,4 +1,7 @@
-"""Fit a `LesionPrior` to delineated lesions. The packaged one: `python -m lesionaug.prior_fit SHARED_DATA OUTPUT.json`."""
+"""Fit a `LesionPrior` to delineated lesions.
+
+The packaged one: `python -m lesionaug.prior_fit SHARED_DATA OUTPUT.json`.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,11 @@ class ObservedScan:
 
     @classmethod
     def read(
-        cls, lesions: str | Path, brain: str | Path | None = None, images: dict[str, Path] | None = None, patient: str = ""
+        cls,
+        lesions: str | Path,
+        brain: str | Path | None = None,
+        images: dict[str, Path] | None = None,
+        patient: str = "",
     ) -> ObservedScan:
         """From NIfTI files on one grid.
 
@@ -78,7 +85,9 @@ class _Lesions:
     centroid: np.ndarray  # voxels
 
 
-def fit_prior(masks: Sequence[str | Path | ObservedScan], imaged: Sequence[ObservedScan] = (), source: str = "") -> LesionPrior:
+def fit_prior(
+    masks: Sequence[str | Path | ObservedScan], imaged: Sequence[ObservedScan] = (), source: str = ""
+) -> LesionPrior:
     """Sizes and numbers from masks, contrast from imaged scans.
 
     Args:
@@ -111,7 +120,8 @@ def measure_lesions(scan: ObservedScan) -> _Lesions:
     spacing = checked_spacing(scan.affine)
     parts = cc3d.connected_components(np.ascontiguousarray(scan.lesions), connectivity=26)
     voxels = np.argwhere(parts)
-    groups = np.split(voxels[np.argsort(parts[tuple(voxels.T)], kind="stable")], np.cumsum(np.bincount(parts.ravel())[1:])[:-1])
+    order = np.argsort(parts[tuple(voxels.T)], kind="stable")
+    groups = np.split(voxels[order], np.cumsum(np.bincount(parts.ravel())[1:])[:-1])
     groups = [group for group in groups if len(group) * spacing.prod() >= MIN_MM3]
     return _Lesions(
         volume_mm3=np.array([len(group) * spacing.prod() for group in groups]),
@@ -247,7 +257,8 @@ def packaged_prior(data: Path) -> LesionPrior:
     folders = [data / "open_ms/subjects_mni/patient07", data / "open_ms/subjects_mni/patient19"]
     folders += [data / "mslesseg" / name for name in ("P14_T1", "P14_T2", "P14_T3", "P18_T1")]
     imaged = [_imaged(folder) for folder in folders]
-    return fit_prior(sized, imaged, "sizes: open_ms masks_1mm (24 patients); contrast: open_ms 07, 19, MSLesSeg P14, P18")
+    source = f"sizes: {len(sized)} patients of open_ms; contrast: open_ms 07 and 19, MSLesSeg P14 and P18"
+    return fit_prior(sized, imaged, source)
 
 
 def _imaged(folder: Path) -> ObservedScan:

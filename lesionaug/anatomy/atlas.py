@@ -37,6 +37,7 @@ class Atlas:
     affine: np.ndarray
 
     def __getitem__(self, name: str) -> np.ndarray:
+        """One of `MAPS`."""
         return self.maps[MAPS.index(name)]
 
     @cached_property

@@ -20,7 +20,7 @@ from lesionaug.anatomy.labels import TISSUES
 AFFINE = np.array([[4.0, 0, 0, -90], [0, 4, 0, -126], [0, 0, 4, -72], [0, 0, 0, 1]])
 SHAPE = (46, 55, 47)
 ROUNDS = 3
-DATABASE_SHARE = 0.35  # of the location map: many patients, but single lesions and small ones missing
+DATABASE_SHARE = 0.15  # of the location map: many lesions, but of unknown patients and none small
 SMOOTHING_MM = 5.0
 
 
@@ -42,10 +42,11 @@ def fit_atlas(data: Path, patients: Sequence[str] | None = None) -> Atlas:
 
 
 def location_map(atlas: Atlas, data: Path, patients: Sequence[str] | None = None) -> np.ndarray:
-    """Density of lesions: half way between counting lesions and counting their volume."""
+    """Density of lesions, each counted once, spread over its voxels; sums to one."""
     own = _smooth(sum(_patient_density(atlas, *scan) for scan in _scans(data, patients)))
-    image = nib.as_closest_canonical(nib.load(data / "lesion_db/lesion_count_mni.nii.gz"))
-    database = _smooth(_to_atlas([np.asarray(image.dataobj).astype(np.float32)], image.affine, np.eye(4))[0])
+    stored = np.load(data / "lesion_db/lesions.npz")
+    index = np.repeat(np.arange(len(stored["offsets"]) - 1), np.diff(stored["offsets"]))
+    database = _smooth(_density(stored["voxels"], index, stored["affine"]))
     return (1 - DATABASE_SHARE) * own / own.sum() + DATABASE_SHARE * database / database.sum()
 
 
@@ -58,16 +59,18 @@ def _scans(data: Path, patients: Sequence[str] | None) -> Iterable[tuple[np.ndar
 
 
 def _patient_density(atlas: Atlas, lesion: np.ndarray, brain: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Each lesion's mass in atlas voxels; a lesion of n voxels weighs the square root of n."""
-    components, _ = cc3d.connected_components(lesion, connectivity=26, return_N=True)
+    components = cc3d.connected_components(lesion, connectivity=26)
     voxels = np.argwhere(components)
-    sizes = np.bincount(components.ravel())
-    weight = sizes[components[tuple(voxels.T)]] ** -0.5
-    to_voxel = np.linalg.inv(AFFINE) @ atlas.place(brain, affine) @ affine
-    places = np.rint(voxels @ to_voxel[:3, :3].T + to_voxel[:3, 3]).astype(int)
-    density = np.zeros(SHAPE)
+    return _density(voxels, components[tuple(voxels.T)], atlas.place(brain, affine) @ affine)
+
+
+def _density(voxels: np.ndarray, lesion: np.ndarray, voxel_to_mni: np.ndarray) -> np.ndarray:
+    """Lesions per atlas voxel; `lesion` says which one each voxel belongs to."""
+    to_atlas = np.linalg.inv(AFFINE) @ voxel_to_mni
+    places = np.rint(voxels @ to_atlas[:3, :3].T + to_atlas[:3, 3]).astype(int)
     inside = ((places >= 0) & (places < SHAPE)).all(axis=1)
-    np.add.at(density, tuple(places[inside].T), weight[inside])
+    density = np.zeros(SHAPE)
+    np.add.at(density, tuple(places[inside].T), 1 / np.bincount(lesion)[lesion[inside]])
     return density
 
 

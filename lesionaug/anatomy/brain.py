@@ -106,8 +106,8 @@ def _extract(signal: np.ndarray, head: np.ndarray, affine: np.ndarray, atlas: At
 def _flat(signal: np.ndarray, head: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     """Signal over its local mean, so that a bias field does not decide what is tissue."""
     sigma = 25 / spacing
-    mean = ndimage.gaussian_filter(signal * head, sigma) / (ndimage.gaussian_filter(head.astype(np.float32), sigma) + 1e-3)
-    return signal / (mean + 1e-3)
+    share = ndimage.gaussian_filter(head.astype(np.float32), sigma)
+    return signal / (ndimage.gaussian_filter(signal * head, sigma) / (share + 1e-3) + 1e-3)
 
 
 def _grown(mask: np.ndarray, by_mm: float, spacing: np.ndarray) -> np.ndarray:

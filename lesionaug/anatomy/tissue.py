@@ -38,7 +38,9 @@ class Mixture:
         return np.stack(columns, axis=1)
 
 
-def classify(images: np.ndarray, channels: tuple[str, ...], brain: np.ndarray, maps: dict[str, np.ndarray]) -> np.ndarray:
+def classify(
+    images: np.ndarray, channels: tuple[str, ...], brain: np.ndarray, maps: dict[str, np.ndarray]
+) -> np.ndarray:
     """Posterior of white matter, grey matter, fluid and lesion, shape `(4, i, j, k)`, 0 outside the brain.
 
     Args:
@@ -66,8 +68,8 @@ def _standardised(values: np.ndarray) -> np.ndarray:
 
 
 def _priors(maps: dict[str, np.ndarray], brain: np.ndarray) -> np.ndarray:
-    stacked = np.stack([maps["white"][brain], (maps["cortex"] + maps["deep_grey"])[brain], maps["fluid"][brain]], axis=1)
-    stacked = stacked + PRIOR_FLOOR
+    grey = maps["cortex"] + maps["deep_grey"]
+    stacked = np.stack([tissue[brain] + PRIOR_FLOOR for tissue in (maps["white"], grey, maps["fluid"])], axis=1)
     return stacked / stacked.sum(axis=1, keepdims=True)
 
 
