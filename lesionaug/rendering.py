@@ -131,8 +131,8 @@ class DiffusionRenderer:
         brain = self._stack(lesion.brain for lesion in batch)
         mask = self.masks(
             MaskConditions(
-                extent_mm=torch.tensor([lesion.spec.extent_mm for lesion in batch]),
-                volume_mm3=torch.tensor([lesion.spec.volume_mm3 for lesion in batch]),
+                extent_mm=torch.tensor([lesion.spec.extent_mm for lesion in batch], dtype=torch.float32),
+                volume_mm3=torch.tensor([lesion.spec.volume_mm3 for lesion in batch], dtype=torch.float32),
                 allowed=self._stack(lesion.allowed for lesion in batch),
             ),
             generators,
@@ -170,4 +170,4 @@ def _contrast(spec: LesionSpec, channels: tuple[str, ...]) -> Tensor:
     missing = [channel for channel in channels if channel not in known]
     if missing:
         raise LesionAugError(f"Expected a contrast for {', '.join(missing)} in the plan, got {sorted(known)}; plan again")
-    return torch.tensor([known[channel] for channel in channels])
+    return torch.tensor([known[channel] for channel in channels], dtype=torch.float32)
