@@ -71,7 +71,8 @@ def test_one_version():
 
 
 def test_no_file_names_a_path_of_one_machine():
-    listed = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=False).stdout.split("\n")
+    git = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=False)
+    listed = git.stdout.split("\n")
     texts = [path for name in listed if (path := PROJECT / name).suffix in (".py", ".md", ".toml", ".txt", ".json", "")]
     for path in texts:
         if path.is_file() and path.stat().st_size < 1_000_000:

@@ -26,18 +26,23 @@ class Convert:
         checkpoint: A .pt file, or hf://OWNER/REPOSITORY/FILE (needs lesionaug[hub]).
         model: What it is.
         output: Folder to write.
-        weights: The weights as trained, or their exponential moving average.
+        weights: Those of the last step, as the published scripts use, or their running average.
+        preset: Intensity window, control coding and sampling: fork (for MS), fork-as-sampled or original. Each value
+            can be changed in config.json afterwards.
     """
 
     checkpoint: tyro.conf.Positional[str]
     model: Literal["diffmask", "lefusion"]
     output: Path
-    weights: Literal["model", "ema"] = "ema"
+    weights: Literal["model", "ema"] = "model"
+    preset: str = "fork"
 
     def run(self) -> None:
         """Convert."""
-        from lesionaug.models.checkpoints import convert_published
+        from lesionaug.models.conversion import convert_published
 
         with spinner("converting"):
-            config = convert_published(self.checkpoint, model=self.model, weights=self.weights, output=self.output)
+            config = convert_published(
+                self.checkpoint, self.model, self.output, weights=self.weights, preset=self.preset
+            )
         print(f"wrote {self.output}: {self.model}, {self.weights} weights, digest {config['digest'][:12]}")
