@@ -29,6 +29,8 @@ from lesionaug.networks.attention import (
     WithinFrame,
 )
 
+FeaturesOut = Float[Tensor, "batch channels_out frames i j"]
+
 GROUPS = 8
 STEP_BASE = 10_000
 
@@ -92,7 +94,7 @@ class Unet3D(nn.Module):
         x: Features,
         t: Num[Tensor, " batch"],
         condition: Float[Tensor, "rows size"] | None = None,
-    ) -> Features:
+    ) -> FeaturesOut:
         """The noise in `x`.
 
         Args:
@@ -154,7 +156,7 @@ class ConvBlock(nn.Module):
         self.proj = nn.Conv3d(dim, dim_out, (1, 3, 3), padding=(0, 1, 1))
         self.norm = nn.GroupNorm(GROUPS, dim_out)
 
-    def forward(self, x: Features, scale_shift: Tensor | None = None) -> Features:
+    def forward(self, x: Features, scale_shift: Tensor | None = None) -> FeaturesOut:
         """Apply; `scale_shift` has two numbers for each channel out."""
         x = self.norm(self.proj(x))
         if scale_shift is not None:
@@ -179,7 +181,7 @@ class ResidualBlock(nn.Module):
         self.block2 = ConvBlock(dim_out, dim_out)
         self.res_conv = nn.Conv3d(dim, dim_out, 1) if dim != dim_out else nn.Identity()
 
-    def forward(self, x: Features, context: Float[Tensor, "batch size"] | None = None) -> Features:
+    def forward(self, x: Features, context: Float[Tensor, "batch size"] | None = None) -> FeaturesOut:
         """Apply."""
         scale_shift = self.mlp(context) if self.mlp is not None else None
         return self.block2(self.block1(x, scale_shift)) + self.res_conv(x)
