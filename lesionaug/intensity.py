@@ -71,7 +71,9 @@ def _dilate_faces(mask: Tensor) -> Tensor:
     return torch.maximum(torch.maximum(along_i, along_j), along_k)
 
 
-def ring(mask: Bool[Tensor, "*batch 1 i j k"], tissue: Bool[Tensor, "*batch 1 i j k"]) -> Bool[Tensor, "*batch 1 i j k"]:
+def ring(
+    mask: Bool[Tensor, "*batch 1 i j k"], tissue: Bool[Tensor, "*batch 1 i j k"]
+) -> Bool[Tensor, "*batch 1 i j k"]:
     """Tissue 2 to 4 voxels (of 1 mm) around a lesion; all the tissue where there is none so near."""
     near, far = RING_MM
     around = dilate(mask, far) & ~dilate(mask, near - 1) & tissue

@@ -51,7 +51,9 @@ class PatchGrid:
     def box(self, scan_shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
         """Scan voxels whose centres the patch covers."""
         low = [math.ceil(c - (n // 2) * s) for c, n, s in zip(self.center, self.shape, self.step, strict=True)]
-        high = [math.floor(c + (n - 1 - n // 2) * s) + 1 for c, n, s in zip(self.center, self.shape, self.step, strict=True)]
+        high = [
+            math.floor(c + (n - 1 - n // 2) * s) + 1 for c, n, s in zip(self.center, self.shape, self.step, strict=True)
+        ]
         return tuple(slice(max(a, 0), min(b, n)) for a, b, n in zip(low, high, scan_shape, strict=True))
 
 
@@ -63,9 +65,7 @@ def cut(volume: Volume, grid: PatchGrid, fill: float = 0.0) -> Volume:
     """Patch of a volume; `fill` outside the scan."""
     if grid.is_exact:
         return _slice_padded(volume, grid, fill)
-    positions = [
-        c + (torch.arange(n) - n // 2) * s for c, n, s in zip(grid.center, grid.shape, grid.step, strict=True)
-    ]
+    positions = [c + (torch.arange(n) - n // 2) * s for c, n, s in zip(grid.center, grid.shape, grid.step, strict=True)]
     return _sample(_smooth(volume, grid.step, positions), positions, fill)
 
 

@@ -169,5 +169,7 @@ def _contrast(spec: LesionSpec, channels: tuple[str, ...]) -> Tensor:
     known = dict(spec.contrast)
     missing = [channel for channel in channels if channel not in known]
     if missing:
-        raise LesionAugError(f"Expected a contrast for {', '.join(missing)} in the plan, got {sorted(known)}; plan again")
+        raise LesionAugError(
+            f"Expected a contrast for {', '.join(missing)} in the plan, got {sorted(known)}; plan again"
+        )
     return torch.tensor([known[channel] for channel in channels], dtype=torch.float32)

@@ -1,8 +1,8 @@
 """Plan, then render: a scan in, the same scan with new lesions out.
 
-    scan ──► plan ──────► render ─────────────────────────► scan
-             LesionPrior  cut patches → Renderer → paste    image changed only inside new lesions
-             + generator                                    label = old lesions + new lesions
+scan ──► plan ──────► render ─────────────────────────► scan
+LesionPrior  cut patches → Renderer → paste    image changed only inside new lesions
++ generator                                    label = old lesions + new lesions
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lesionaug.errors import LesionAugError
-from lesionaug.intensity import Scale, dilate, robust_scale
+from lesionaug.intensity import Scale, robust_scale
 from lesionaug.patches import PatchGrid, cut, cut_mask, uncut, uncut_mask
 from lesionaug.prior import LesionPrior, PlanOptions
 from lesionaug.rendering import DiffusionRenderer, LesionRequest, Progress, RenderedLesion, Renderer, RenderRequest
 from lesionaug.scan import LesionPlan, LesionSpec, Scan
 
 if TYPE_CHECKING:
-    from lesionaug.types import Mask, Volume
+    pass
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
+from lesionaug.pretrain.augment import draw, missing_tissue, turn
+from lesionaug.pretrain.fit import FitConfig, fit
+from lesionaug.pretrain.patches import THIS, PatchGroup, read_store
+from lesionaug.pretrain.provenance import write_provenance
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
@@ -16,9 +20,6 @@ from lesionaug.models.base import MaskConditions, patch_offsets_mm
 from lesionaug.models.checkpoints import save_model
 from lesionaug.models.diffmask import FIELD_LIMIT, FIELD_MEAN, DiffMaskConfig, DrawProblem, pose, predictor
 from lesionaug.networks.compact import CompactUNet
-from lesionaug.pretrain.augment import draw, missing_tissue, turn
-from lesionaug.pretrain.fit import FitConfig, fit
-from lesionaug.pretrain.patches import THIS, PatchGroup, read_store
 
 BATCH = {16: 12, 24: 5, 32: 2, 48: 1}
 """Patches per step by their size: about the same work."""
@@ -48,7 +49,7 @@ class DiffMaskTraining:
 
 
 def distance_field(mask: np.ndarray) -> np.ndarray:
-    """Signed distance to the surface in voxels, positive inside, cut off at `FIELD_LIMIT`, scaled to one and centred."""
+    """Signed distance to the surface, positive inside, cut off at `FIELD_LIMIT` voxels, scaled to one and centred."""
     inside, outside = distance_transform_edt(mask), distance_transform_edt(~mask)
     distance = inside - outside - np.where(mask, 0.5, -0.5)
     return (np.clip(distance / FIELD_LIMIT, -1, 1) - FIELD_MEAN).astype(np.float32)
@@ -65,7 +66,10 @@ class Lessons:
 
     def __init__(self, groups: list[PatchGroup]) -> None:
         self.masks = _by_size(groups)
-        self.fields = {size: torch.stack([torch.from_numpy(distance_field(m[0].numpy()))[None] for m in masks]) for size, masks in self.masks.items()}
+        self.fields = {
+            size: torch.stack([torch.from_numpy(distance_field(m[0].numpy()))[None] for m in masks])
+            for size, masks in self.masks.items()
+        }
         self.sizes = sorted(self.masks)
         self.weights = torch.tensor([len(self.masks[size]) ** 0.7 for size in self.sizes])
 
@@ -92,7 +96,14 @@ def _by_size(groups: list[PatchGroup]) -> dict[int, Tensor]:
     return {size: torch.cat([(group.label & THIS) > 0 for group in groups if group.size == size]) for size in sizes}
 
 
-def loss_of(network: CompactUNet, problem: DrawProblem, clean: Tensor, sigma: Tensor, noise: Tensor, precondition: Preconditioning) -> Tensor:
+def loss_of(
+    network: CompactUNet,
+    problem: DrawProblem,
+    clean: Tensor,
+    sigma: Tensor,
+    noise: Tensor,
+    precondition: Preconditioning,
+) -> Tensor:
     """Weighted squared error of the denoiser inside the control sphere, each lesion counting the same."""
     x = clean + sigma[:, None, None, None, None] * noise * problem.room
     with torch.autocast(x.device.type, dtype=torch.bfloat16):
@@ -104,9 +115,9 @@ def loss_of(network: CompactUNet, problem: DrawProblem, clean: Tensor, sigma: Te
 def main(config: DiffMaskTraining) -> None:
     """Train and write the model folder."""
     groups = [group for group in read_store(config.patches) if not group.healthy]
-    lessons = Lessons([group for group in groups if group.patient not in config.hold_out])
+    own = [group for group in groups if group.patient not in config.hold_out]
     held = [group for group in groups if group.patient in config.hold_out]
-    precondition = Preconditioning(config.model.sigma_data)
+    lessons, precondition = Lessons(own), Preconditioning(config.model.sigma_data)
     torch.manual_seed(config.fit.seed)
     network = CompactUNet(config.model.network).to(memory_format=torch.channels_last_3d)
 
@@ -122,6 +133,7 @@ def main(config: DiffMaskTraining) -> None:
         generator = torch.Generator().manual_seed(1)
         return {"held": round(sum(loss(generator, average, source).item() for _ in range(16)) / 16, 5)}
 
+    write_provenance(config.output, config, own, held)
     average = fit(network, loss, config.fit, config.output, validate if held else None)
     settings = {"model": "diffmask", "architecture": "compact", **asdict(config.model)}
     save_model(config.output / "model", settings, {name: value.half() for name, value in average.state_dict().items()})

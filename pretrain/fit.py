@@ -47,7 +47,9 @@ class FitConfig:
     device: str = "cpu"
 
 
-def fit(network: nn.Module, loss: Loss, config: FitConfig, run: Path, validate: Callable[[nn.Module], dict] | None = None) -> nn.Module:
+def fit(
+    network: nn.Module, loss: Loss, config: FitConfig, run: Path, validate: Callable[[nn.Module], dict] | None = None
+) -> nn.Module:
     """Train, resuming from `run/last.pt` where there is one, and return the averaged network.
 
     Args:

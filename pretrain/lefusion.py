@@ -11,6 +11,10 @@ from pathlib import Path
 
 import torch
 import tyro
+from lesionaug.pretrain.augment import draw, keep_channels, turn
+from lesionaug.pretrain.fit import FitConfig, fit
+from lesionaug.pretrain.patches import BRAIN, OTHER, THIS, PatchGroup, read_store
+from lesionaug.pretrain.provenance import write_provenance
 from torch import Tensor
 
 from lesionaug.diffusion.edm import Preconditioning, training_sigmas
@@ -18,9 +22,6 @@ from lesionaug.models.base import PaintConditions
 from lesionaug.models.checkpoints import save_model
 from lesionaug.models.lefusion import LeFusionConfig, PaintProblem, pose, predictor
 from lesionaug.networks.compact import CompactUNet
-from lesionaug.pretrain.augment import draw, keep_channels, turn
-from lesionaug.pretrain.fit import FitConfig, fit
-from lesionaug.pretrain.patches import BRAIN, OTHER, THIS, PatchGroup, read_store
 
 BATCH = {16: 12, 24: 5, 32: 2, 48: 1}
 """Patches per step by their size: about the same work."""
@@ -122,7 +123,9 @@ class Lessons:
         return Lesson(_pose(image, mask, brain, present, known, self.config.model.channels), image)
 
 
-def _pose(image: Tensor, mask: Tensor, brain: Tensor, present: Tensor, known: Tensor, channels: tuple[str, ...]) -> PaintProblem:
+def _pose(
+    image: Tensor, mask: Tensor, brain: Tensor, present: Tensor, known: Tensor, channels: tuple[str, ...]
+) -> PaintProblem:
     """The problem whose solution is the patch itself."""
     conditions = PaintConditions(image, channels, mask, brain, image.new_zeros(image.shape[:2]))
     level = pose(conditions, channels).level
@@ -139,7 +142,9 @@ def _without_missing(problem: PaintProblem, present: Tensor) -> PaintProblem:
     return replace(problem, facts=facts, present=present)
 
 
-def loss_of(network: CompactUNet, lesson: Lesson, sigma: Tensor, noise: Tensor, precondition: Preconditioning) -> Tensor:
+def loss_of(
+    network: CompactUNet, lesson: Lesson, sigma: Tensor, noise: Tensor, precondition: Preconditioning
+) -> Tensor:
     """Weighted squared error of the denoiser inside the lesion, each lesion counting the same.
 
     The published loss averages over the whole patch, so that a lesion counts by its volume.
@@ -174,6 +179,7 @@ def main(config: LeFusionTraining) -> None:
         generator = torch.Generator().manual_seed(1)
         return {"held": round(sum(loss(generator, average, source).item() for _ in range(24)) / 24, 5)}
 
+    write_provenance(config.output, config, own, held)
     average = fit(network, loss, config.fit, config.output, validate if held else None)
     settings = {"model": "lefusion", "architecture": "compact", **asdict(config.model)}
     save_model(config.output / "model", settings, {name: value.half() for name, value in average.state_dict().items()})

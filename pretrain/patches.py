@@ -102,9 +102,19 @@ def write_scan(scan: LabelledScan, store: Path, healthy: int = 0, seed: int = 0)
         center, shape = _home(voxels, scan.spacing_mm)
         counts["patches" if shape else "skipped"] += 1
         if shape:
-            _add(tensors, f"lesion_{shape[0]}", scan, image, labels, lesion, PatchGrid.around(center, shape, scan.spacing_mm, 1.0))
+            _add(
+                tensors,
+                f"lesion_{shape[0]}",
+                scan,
+                image,
+                labels,
+                lesion,
+                PatchGrid.around(center, shape, scan.spacing_mm, 1.0),
+            )
     for center in _healthy_centers(scan, healthy, np.random.default_rng(seed)):
-        _add(tensors, "healthy_24", scan, image, labels, -1, PatchGrid.around(center, (24, 24, 24), scan.spacing_mm, 1.0))
+        _add(
+            tensors, "healthy_24", scan, image, labels, -1, PatchGrid.around(center, (24, 24, 24), scan.spacing_mm, 1.0)
+        )
         counts["healthy"] += 1
     facts = {"subject": scan.subject, "patient": scan.patient, "channels": json.dumps(scan.channels), **counts}
     store.mkdir(parents=True, exist_ok=True)
@@ -121,7 +131,9 @@ def read_store(store: Path, patients: Iterable[str] | None = None) -> list[Patch
     """
     files = sorted(Path(store).glob("*.safetensors"))
     if not files:
-        raise FileNotFoundError(f"Expected patches (*.safetensors) in {store}, got none; run lesionaug.pretrain.prepare")
+        raise FileNotFoundError(
+            f"Expected patches (*.safetensors) in {store}, got none; run lesionaug.pretrain.prepare"
+        )
     wanted = None if patients is None else set(patients)
     return [group for file in files for group in _read(file) if wanted is None or group.patient in wanted]
 
@@ -173,7 +185,9 @@ def _healthy_centers(scan: LabelledScan, count: int, rng: np.random.Generator) -
     return rng.permutation(np.argwhere(room))[:count]
 
 
-def _add(tensors: dict, kind: str, scan: LabelledScan, image: Tensor, labels: np.ndarray, lesion: int, grid: PatchGrid) -> None:
+def _add(
+    tensors: dict, kind: str, scan: LabelledScan, image: Tensor, labels: np.ndarray, lesion: int, grid: PatchGrid
+) -> None:
     masks = [torch.from_numpy(mask)[None] for mask in (labels == lesion, (labels > 0) & (labels != lesion), scan.brain)]
     this, other, brain = (cut_mask(mask, grid) for mask in masks)
     tensors[f"{kind}_label"].append(this.byte() * THIS + other.byte() * OTHER + brain.byte() * BRAIN)

@@ -13,7 +13,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import tyro
-
 from lesionaug.pretrain.patches import LabelledScan, write_scan
 
 FILE_NAMES = {"flair": ("flair",), "t1w": ("t1w", "t1"), "t2w": ("t2w", "t2")}
@@ -73,7 +72,8 @@ def main(config: Prepare) -> None:
     for root in config.data:
         for scan in find_scans(root):
             counts = write_scan(scan, config.output, healthy=config.healthy if scan.channels else 0)
-            print(f"{scan.subject}: {counts['patches']} lesions, {counts['healthy']} healthy, {counts['skipped']} too large")
+            found = f"{counts['patches']} lesions, {counts['healthy']} healthy, {counts['skipped']} too large"
+            print(f"{scan.subject}: {found}")
 
 
 if __name__ == "__main__":

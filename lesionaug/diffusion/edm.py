@@ -25,7 +25,9 @@ class Preconditioning:
 
     sigma_data: tuple[float, ...]
 
-    def denoise(self, predict: Callable[[Patches, Tensor], Patches], x: Patches, sigma: Float[Tensor, " batch"]) -> Patches:
+    def denoise(
+        self, predict: Callable[[Patches, Tensor], Patches], x: Patches, sigma: Float[Tensor, " batch"]
+    ) -> Patches:
         """`D(x; sigma)`, equation 7."""
         s, d = sigma[:, None, None, None, None], self._sigma_data(x)
         c_skip = d**2 / (s**2 + d**2)  # Table 1, as all below

@@ -113,7 +113,9 @@ class EllipsoidMasks:
         semi_mm = [min(s, long_mm) for s in (long_mm, math.sqrt(product) * skew, math.sqrt(product) / skew)]
         rotation, _ = torch.linalg.qr(torch.randn(3, 3, generator=generator))
         offsets = patch_offsets_mm(allowed.shape[1:], self.spacing_mm).to(rotation)
-        distance = (torch.einsum("ab,bijk->aijk", rotation, offsets) / torch.tensor(semi_mm).view(3, 1, 1, 1)).norm(dim=0)
+        distance = (torch.einsum("ab,bijk->aijk", rotation, offsets) / torch.tensor(semi_mm).view(3, 1, 1, 1)).norm(
+            dim=0
+        )
         return (distance <= 1)[None].to(allowed.device) & allowed
 
 

@@ -1,8 +1,8 @@
 """DiffMask, the default: draws a lesion's mask inside its control sphere in a few network calls.
 
-The published model diffuses binary masks, which few-step sampling leaves speckled. This one diffuses the signed distance
-to the lesion's surface, which is smooth, and cuts it at the level that gives the wanted volume: size is the prior's
-business, shape the network's. Noise, loss and mask are confined to the control sphere and to eligible tissue.
+The published model diffuses binary masks, which few-step sampling leaves speckled. This one diffuses the signed
+distance to the lesion's surface, which is smooth, and cuts it at the level that gives the wanted volume: size is the
+prior's business, shape the network's. Noise, loss and mask are confined to the control sphere and to eligible tissue.
 """
 
 from __future__ import annotations

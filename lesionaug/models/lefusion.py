@@ -67,7 +67,9 @@ class LeFusionConfig:
     def network(self) -> CompactConfig:
         """Size of the network: noisy region, background, plateau, mask and brain in; the region out."""
         n = len(self.channels)
-        return CompactConfig(in_channels=3 * n + 2, out_channels=n, facts=4 * n + 1, widths=self.widths, blocks=self.blocks)
+        return CompactConfig(
+            in_channels=3 * n + 2, out_channels=n, facts=4 * n + 1, widths=self.widths, blocks=self.blocks
+        )
 
 
 @dataclass(frozen=True)
@@ -237,7 +239,9 @@ def _spread(conditions: PaintConditions, channels: tuple[str, ...]) -> tuple[Pat
 
 
 def _masked_median(values: Patches, mask: PatchMasks) -> Float[Tensor, "batch channels"]:
-    medians = [v[:, m[0]].median(dim=1).values if m.any() else v.new_zeros(len(v)) for v, m in zip(values, mask, strict=True)]
+    medians = [
+        v[:, m[0]].median(dim=1).values if m.any() else v.new_zeros(len(v)) for v, m in zip(values, mask, strict=True)
+    ]
     return torch.stack(medians)
 
 

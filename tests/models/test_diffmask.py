@@ -56,8 +56,6 @@ def test_no_room_no_mask():
 
 
 def test_seeds_are_lesions(model):
-    one, same, other = (
-        model(conditions([60.0], [9.0]), [torch.Generator().manual_seed(seed)]) for seed in (1, 1, 2)
-    )
+    one, same, other = (model(conditions([60.0], [9.0]), [torch.Generator().manual_seed(seed)]) for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)

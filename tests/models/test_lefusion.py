@@ -72,7 +72,8 @@ def test_grain_follows_the_host():
     )
     inside = job().mask
     level = [
-        grain_of(image, torch.ones_like(inside)).masked_select(inside.expand_as(image)).std() for image in (smooth, grainy)
+        grain_of(image, torch.ones_like(inside)).masked_select(inside.expand_as(image)).std()
+        for image in (smooth, grainy)
     ]
     assert level[1] > 1.5 * level[0]
 

@@ -1,0 +1,94 @@
+"""`python -m lesionaug.pretrain.package RUN --output FOLDER`: the model of a finished run, with its card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from lesionaug.models.checkpoints import CONFIG, WEIGHTS, load_config
+from lesionaug.pretrain.provenance import read_provenance
+
+CARD = "CARD.md"
+CURVE_POINTS = 12
+
+JOBS = {
+    "diffmask": "Draws the mask of a multiple-sclerosis lesion inside a control sphere.",
+    "lefusion": "Paints multiple-sclerosis lesion tissue into healthy tissue of FLAIR, T1w and T2w images.",
+}
+
+
+@dataclass(frozen=True)
+class Package:
+    """Copy a trained model and write what it is.
+
+    Args:
+        run: Folder of the run.
+        output: Folder of the package.
+        notes: Markdown file with data, licences, citations, figures and limits, the second half of the card.
+        earlier: Folders of runs that this one continued, first to last.
+    """
+
+    run: tyro.conf.Positional[Path]
+    output: Path
+    notes: Path
+    earlier: tuple[Path, ...] = ()
+
+
+def card(run: Path, notes: str, earlier: tuple[Path, ...] = ()) -> str:
+    """Text of the card: what, from what, how; then the notes."""
+    config = load_config(run / "model")
+    sections = [
+        f"# {config['model']} ({config['architecture']})",
+        f"{JOBS[config['model']]} Not for diagnosis; meant for training and testing segmentation networks.",
+        f"- Digest: `{config['digest']}`\n- {_size(run)}",
+        *[_training(part) for part in (*earlier, run)],
+        notes.strip(),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _size(run: Path) -> str:
+    return f"Weights: {(run / 'model' / WEIGHTS).stat().st_size / 1e6:.1f} MB, half precision"
+
+
+def _training(run: Path) -> str:
+    facts = read_provenance(run)
+    held = ", ".join(facts["held_out"]) or "nobody"
+    return "\n".join(
+        [
+            f"## Training run {run.name}",
+            "",
+            f"- Command: `{' '.join(facts['command'])}`",
+            f"- Commit {facts['commit']}, torch {facts['torch']}, {facts['hardware']}",
+            f"- Learned from: {', '.join(facts['subjects'])}",
+            f"- Held out: {held}",
+            "",
+            _curve(run),
+        ]
+    )
+
+
+def _curve(run: Path) -> str:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    chosen = lines[:: max(1, len(lines) // CURVE_POINTS)]
+    chosen += lines[-1:] if chosen[-1] is not lines[-1] else []
+    rows = [f"| {line['step']} | {line['loss']:.4f} | {line.get('held', '')} |" for line in chosen]
+    return "\n".join(["| step | loss | held out |", "| --- | --- | --- |", *rows])
+
+
+def main(config: Package) -> None:
+    """Write the folder."""
+    text = card(config.run, config.notes.read_text(), config.earlier)
+    config.output.mkdir(parents=True, exist_ok=True)
+    for name in (WEIGHTS, CONFIG):
+        shutil.copyfile(config.run / "model" / name, config.output / name)
+    (config.output / CARD).write_text(text)
+    print(f"{config.output}: {_size(config.run)}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Package))
