@@ -16,6 +16,7 @@ PLANES = ("sagittal", "coronal", "axial")
 """By the axis, in right-anterior-superior order, that is cut."""
 
 SHOWN = ("axial", "coronal", "sagittal")
+FAINT = 3.0  # times the window: the brain behind a difference
 OLD, NEW = "#3b82f6", "#ef4444"
 
 
@@ -115,7 +116,9 @@ def _draw_row(row, view: View, plane: str, center: np.ndarray, window: tuple[flo
     reach = 0.6 * (window[1] - window[0])
     row[0].imshow(cut(view.before), **grey)
     row[1].imshow(cut(view.after), **grey)
-    row[2].imshow(cut(view.after - view.before), **style, cmap=_dark_diverging(), vmin=-reach, vmax=reach)
+    row[2].imshow(cut(view.before), **{**grey, "vmax": window[0] + FAINT * (window[1] - window[0])})
+    change = np.ma.masked_equal(cut(view.after - view.before), 0)
+    row[2].imshow(change, **style, cmap=_dark_diverging(), vmin=-reach, vmax=reach)
     row[3].imshow(cut(view.before), **grey)
     for mask, color in ((view.old, OLD), (view.new, NEW)):
         row[3].imshow(_tinted(cut(mask), color), **style)
@@ -129,7 +132,7 @@ def _draw_row(row, view: View, plane: str, center: np.ndarray, window: tuple[flo
 def _dark_diverging():
     from matplotlib.colors import LinearSegmentedColormap
 
-    return LinearSegmentedColormap.from_list("difference", ["#7dd3fc", "#0369a1", "black", "#c2410c", "#fdba74"])
+    return LinearSegmentedColormap.from_list("difference", ["#7dd3fc", "#0284c7", "#404040", "#ea580c", "#fdba74"])
 
 
 def _tinted(mask: np.ndarray, color: str) -> np.ndarray:
