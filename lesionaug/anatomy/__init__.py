@@ -3,5 +3,14 @@
 from lesionaug.anatomy.core import Anatomy
 from lesionaug.anatomy.images import anatomy_from_images
 from lesionaug.anatomy.labels import anatomy_from_labels, anatomy_from_white_matter
+from lesionaug.anatomy.registration import prepare, prepare_anatomy, register_to_mni
 
-__all__ = ["Anatomy", "anatomy_from_images", "anatomy_from_labels", "anatomy_from_white_matter"]
+__all__ = [
+    "Anatomy",
+    "anatomy_from_images",
+    "anatomy_from_labels",
+    "anatomy_from_white_matter",
+    "prepare",
+    "prepare_anatomy",
+    "register_to_mni",
+]

@@ -30,7 +30,7 @@ class Atlas:
 
     Args:
         maps: Shape `(len(MAPS), i, j, k)`, from 0 to 1.
-        affine: Voxel to MNI position in mm, 4 by 4.
+        affine: Voxel to atlas position in mm, near MNI; 4 by 4.
     """
 
     maps: np.ndarray
@@ -61,7 +61,7 @@ class Atlas:
             return cls(stored["maps"].astype(np.float32) / 255, stored["affine"])
 
     def place(self, brain: np.ndarray, affine: np.ndarray) -> np.ndarray:
-        """World position of a scan to MNI position, 4 by 4, from the brain's outline alone.
+        """World position of a scan to atlas position, 4 by 4, from the brain's outline alone.
 
         Moments give the start, a few Gauss-Newton steps on a coarse grid the rest: milliseconds.
 
@@ -71,20 +71,20 @@ class Atlas:
         """
         points, values = _samples(brain, affine)
         start = self._moments(points[values > 0.5])
-        world_to_mni = start
+        world_to_atlas = start
         for _ in range(ITERATIONS):
-            world_to_mni = self._step(world_to_mni, start, points, values)
-        return world_to_mni
+            world_to_atlas = self._step(world_to_atlas, start, points, values)
+        return world_to_atlas
 
     def resample(
         self,
         affine: np.ndarray,
         shape: tuple[int, ...],
-        world_to_mni: np.ndarray,
+        world_to_atlas: np.ndarray,
         names: Sequence[str] = MAPS,
     ) -> np.ndarray:
         """The named maps at the voxels of a grid, shape `(len(names), i, j, k)`."""
-        matrix = torch.from_numpy(np.linalg.inv(self.affine) @ world_to_mni @ affine).float()
+        matrix = torch.from_numpy(np.linalg.inv(self.affine) @ world_to_atlas @ affine).float()
         axes = [matrix[:3, axis] * torch.arange(n)[:, None] for axis, n in enumerate(shape)]
         voxels = axes[0][:, None, None] + axes[1][:, None] + axes[2] + matrix[:3, 3]
         grid = (2 * voxels / (torch.tensor(self.maps.shape[1:]) - 1) - 1).flip(-1)

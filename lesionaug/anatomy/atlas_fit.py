@@ -19,6 +19,7 @@ from lesionaug.anatomy.labels import TISSUES
 
 AFFINE = np.array([[4.0, 0, 0, -90], [0, 4, 0, -126], [0, 0, 4, -72], [0, 0, 0, 1]])
 SHAPE = (46, 55, 47)
+TEMPLATE = "healthy/icbm2009a/t1_mni.nii.gz"
 ROUNDS = 3
 DATABASE_SHARE = 0.15  # of the location map: many lesions, but of unknown patients and none small
 SMOOTHING_MM = 5.0
@@ -31,8 +32,8 @@ def fit_atlas(data: Path, patients: Sequence[str] | None = None) -> Atlas:
         data: Folder with `anatomy`, `healthy`, `lesion_db` and `open_ms`.
         patients: Of `open_ms`, whose lesions are used; all if not given.
     """
-    template = nib.as_closest_canonical(nib.load(data / "healthy/icbm2009a/t1_mni.nii.gz"))
-    outline = _to_atlas([np.asarray(template.dataobj) > 0], template.affine, np.eye(4))[0]
+    template, template_affine = _canonical(data / TEMPLATE)
+    outline = _to_atlas([template > 0], template_affine, np.eye(4))[0]
     atlas = Atlas(np.stack([outline] + [np.zeros(SHAPE, np.float32)] * (len(MAPS) - 1)), AFFINE)
     labels = [_canonical(path) for path in sorted((data / "anatomy").glob("labels_*.nii.gz"))]
     for _ in range(ROUNDS):
@@ -44,9 +45,12 @@ def fit_atlas(data: Path, patients: Sequence[str] | None = None) -> Atlas:
 def location_map(atlas: Atlas, data: Path, patients: Sequence[str] | None = None) -> np.ndarray:
     """Density of lesions, each counted once, spread over its voxels; sums to one."""
     own = _smooth(sum(_patient_density(atlas, *scan) for scan in _scans(data, patients)))
+    template, template_affine = _canonical(data / TEMPLATE)
+    # The atlas is near MNI, and as far from it as the template's outline is from the mean outline.
+    from_mni = atlas.place(template > 0, template_affine)
     stored = np.load(data / "lesion_db/lesions.npz")
     index = np.repeat(np.arange(len(stored["offsets"]) - 1), np.diff(stored["offsets"]))
-    database = _smooth(_density(stored["voxels"], index, stored["affine"]))
+    database = _smooth(_density(stored["voxels"], index, from_mni @ stored["affine"]))
     return (1 - DATABASE_SHARE) * own / own.sum() + DATABASE_SHARE * database / database.sum()
 
 
@@ -93,8 +97,8 @@ def _tissues(atlas: Atlas, labels: np.ndarray, affine: np.ndarray) -> np.ndarray
     return _to_atlas(masks, affine, atlas.place(masks[0], affine))
 
 
-def _to_atlas(masks: Sequence[np.ndarray], affine: np.ndarray, world_to_mni: np.ndarray) -> np.ndarray:
-    matrix = np.linalg.inv(world_to_mni @ affine) @ AFFINE
+def _to_atlas(masks: Sequence[np.ndarray], affine: np.ndarray, world_to_atlas: np.ndarray) -> np.ndarray:
+    matrix = np.linalg.inv(world_to_atlas @ affine) @ AFFINE
     smooth = [ndimage.gaussian_filter(np.asarray(mask, np.float32), 1.5) for mask in masks]
     return np.stack(
         [ndimage.affine_transform(m, matrix[:3, :3], matrix[:3, 3], output_shape=SHAPE, order=1) for m in smooth]

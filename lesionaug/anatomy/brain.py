@@ -25,7 +25,7 @@ def find_brain(images: np.ndarray, affine: np.ndarray, atlas: Atlas) -> tuple[np
         atlas: Knows what a brain's outline looks like.
 
     Returns:
-        Mask of shape `(i, j, k)`, and world to MNI, 4 by 4.
+        Mask of shape `(i, j, k)`, and world to atlas, 4 by 4.
 
     Raises:
         LesionAugError: Nothing as large as a brain stands out of the background.
@@ -94,13 +94,13 @@ def _extract(signal: np.ndarray, head: np.ndarray, affine: np.ndarray, atlas: At
     tissue = head & (_flat(signal, head, spacing) > 0.6)
     core = _largest(_depth(tissue, spacing) > NECK_MM)
     brain = tissue & _grown(core, NECK_MM + 1, spacing)
-    world_to_mni = atlas.place(brain, affine)
+    world_to_atlas = atlas.place(brain, affine)
     for _ in range(2):
-        outline = atlas.resample(affine, brain.shape, world_to_mni, ("brain",))[0]
+        outline = atlas.resample(affine, brain.shape, world_to_atlas, ("brain",))[0]
         inside = _closed(brain & (outline > 0.2), 8.0, spacing) & (outline > 0.2)
         brain = ndimage.binary_fill_holes(inside | (head & (outline > 0.97)))
-        world_to_mni = atlas.place(brain, affine)
-    return brain, world_to_mni
+        world_to_atlas = atlas.place(brain, affine)
+    return brain, world_to_atlas
 
 
 def _flat(signal: np.ndarray, head: np.ndarray, spacing: np.ndarray) -> np.ndarray:

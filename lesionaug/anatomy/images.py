@@ -30,7 +30,7 @@ def anatomy_from_images(
     channels: tuple[str, ...],
     affine: np.ndarray,
     lesion_mask: Mask | None = None,
-    world_to_mni: np.ndarray | None = None,
+    world_to_atlas: np.ndarray | None = None,
 ) -> Anatomy:
     """Brain, eligible white matter and regions of a scan.
 
@@ -39,7 +39,7 @@ def anatomy_from_images(
         channels: Name of each channel, from `lesionaug.scan.CHANNELS`.
         affine: Voxel to world (right, anterior, superior) in mm, 4 by 4.
         lesion_mask: Old lesions; not eligible, and white matter for all else.
-        world_to_mni: From a registration, 4 by 4, instead of the fast placement by the brain's outline.
+        world_to_atlas: From a registration, 4 by 4, instead of the fast placement by the brain's outline.
 
     Raises:
         LesionAugError: No brain is found, or the affine makes no sense.
@@ -50,7 +50,7 @@ def anatomy_from_images(
     grid, box = grid.cropped(brain)
     brain, reduced = brain[box], reduced[(slice(None), *box)]
     old = np.zeros(brain.shape, bool) if lesion_mask is None else grid.reduce(grid.orient(lesion_mask[0])) > 0
-    maps = _maps(grid, placed if world_to_mni is None else world_to_mni)
+    maps = _maps(grid, placed if world_to_atlas is None else world_to_atlas)
     posterior = classify(reduced, channels, brain & ~old if (brain & ~old).any() else brain, maps)
     tissue = _tissue(posterior, brain, old, maps)
     regions = _regions(tissue, maps, grid.spacing_mm)
@@ -58,8 +58,8 @@ def anatomy_from_images(
     return _at_full_size(grid, tissue, brain, weight, regions, lesion_mask)
 
 
-def _maps(grid: ReducedGrid, world_to_mni: np.ndarray) -> dict[str, np.ndarray]:
-    return dict(zip(MAPS, packaged_atlas().resample(grid.affine, grid.reduced_shape, world_to_mni), strict=True))
+def _maps(grid: ReducedGrid, world_to_atlas: np.ndarray) -> dict[str, np.ndarray]:
+    return dict(zip(MAPS, packaged_atlas().resample(grid.affine, grid.reduced_shape, world_to_atlas), strict=True))
 
 
 @dataclass(frozen=True)
