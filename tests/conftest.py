@@ -17,7 +17,7 @@ CHECKED = [
     "lesionaug.networks.attention",
     "lesionaug.networks.unet3d",
 ]
-install_import_hook(CHECKED, "beartype.beartype")
+install_import_hook(CHECKED, "typechecking.check")
 
 PROJECT = Path(__file__).parents[1]
 

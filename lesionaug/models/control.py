@@ -29,7 +29,7 @@ def control_sphere(lesions: BoolVolume) -> BoolVolume:
     voxels = np.argwhere(lesions)
     centroid = voxels.mean(axis=0)
     radius = np.linalg.norm(voxels - centroid, axis=1).max()
-    return ball(lesions.shape, tuple(centroid.astype(int)), int(radius))
+    return ball(lesions.shape, tuple(centroid.astype(int).tolist()), int(radius))
 
 
 def control_spheres(lesions: BoolVolume) -> BoolVolume:
@@ -41,7 +41,8 @@ def control_spheres(lesions: BoolVolume) -> BoolVolume:
 
 def ball(shape: tuple[int, ...], center: tuple[int, ...], radius: float) -> BoolVolume:
     """Voxels no farther than `radius` from `center`."""
-    return ellipsoid(shape, center, (radius,) * len(shape)) if radius else _point(shape, center)
+    squares = [(x - c) ** 2 for x, c in zip(np.ogrid[tuple(map(slice, shape))], center, strict=True)]
+    return sum(squares) <= radius**2
 
 
 def ellipsoid(shape: tuple[int, ...], center: tuple[int, ...], semi_axes: tuple[float, ...]) -> BoolVolume:
@@ -105,9 +106,3 @@ def gaussian_histogram(
     below = torch.special.ndtr((inner - mean[:, None]) / spread[:, None])
     edges = torch.nn.functional.pad(below, (1, 0)), torch.nn.functional.pad(below, (0, 1), value=1.0)
     return edges[1] - edges[0]
-
-
-def _point(shape: tuple[int, ...], center: tuple[int, ...]) -> BoolVolume:
-    volume = np.zeros(shape, dtype=bool)
-    volume[center] = True
-    return volume

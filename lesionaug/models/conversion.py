@@ -6,10 +6,10 @@ tables and the network under `denoise_fn.`, or `denoise_fn.module.` when it was 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,14 +17,13 @@ from torch import Tensor
 from lesionaug.diffusion.schedules import cosine_betas
 from lesionaug.errors import LesionAugError
 from lesionaug.models.checkpoints import Config, digest_of, save_model
-from lesionaug.models.hub import Download, local_file
+from lesionaug.models.hub import SCHEME, Download, local_file
 from lesionaug.models.published_config import DIFFMASK_PRESETS, LEFUSION_PRESETS
 from lesionaug.networks.unet3d import Unet3D, Unet3DConfig
 
-Weights = Literal["model", "ema"]
-
 PREFIX = "denoise_fn."
 PARALLEL = "module."
+WEIGHTS = ("model", "ema")
 PRESETS = {"diffmask": DIFFMASK_PRESETS, "lefusion": LEFUSION_PRESETS}
 LISTED = 5  # keys an error message names
 
@@ -34,7 +33,7 @@ def convert_published(
     model: str,
     output: str | Path,
     *,
-    weights: Weights = "model",
+    weights: str = "model",
     preset: str = "fork",
     download: Download | None = None,
 ) -> Config:
@@ -44,7 +43,7 @@ def convert_published(
         checkpoint: A `.pt` file, or `hf://org/repository/file`.
         model: `diffmask` or `lefusion`.
         output: Folder to write.
-        weights: Those of the last step, or their running average.
+        weights: `model`, those of the last step, or `ema`, their running average.
         preset: Which of `PRESETS` of that model; every value can be changed in `config.json` afterwards.
         download: How to fetch from the Hub, instead of with huggingface_hub.
 
@@ -54,17 +53,25 @@ def convert_published(
     Raises:
         LesionAugError: The file is no such checkpoint; the message says what was expected and found.
     """
-    settings = _choice(_choice(PRESETS, model, "a model"), preset, "a preset")
+    _check_choice("a model", model, PRESETS)
+    _check_choice("a preset", preset, PRESETS[model])
+    _check_choice("weights", weights, WEIGHTS)
+    settings = PRESETS[model][preset]
     path = local_file(checkpoint, download)
     content = read_published(path)
-    state = _choice(content, weights, "weights")
+    state = content[weights]
     network = network_state(state, path)
     size = network_size(network, path)
     check_network(network, size, path)
     check_job(size, settings.network, model, path)
     settings = replace(settings, network=size, diffusion_steps=check_schedule(state, path))
-    source = {"file": str(checkpoint) if path.name in str(checkpoint) else path.name, "weights": weights}
-    source |= {"step": content.get("step"), "preset": preset, "sha256": digest_of(path.read_bytes())}
+    source = {
+        "file": str(checkpoint) if str(checkpoint).startswith(SCHEME) else path.name,
+        "sha256": digest_of(path.read_bytes()),
+        "step": content.get("step"),
+        "weights": weights,
+        "preset": preset,
+    }
     config = {"model": model, "architecture": "unet3d", "settings": asdict(settings), "source": source}
     return save_model(output, config, network)
 
@@ -86,7 +93,7 @@ def read_published(path: Path) -> dict[str, Any]:
             "download it again"
         ) from error
     found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
-    if not isinstance(content, dict) or not all(isinstance(content.get(name), dict) for name in ("model", "ema")):
+    if not isinstance(content, dict) or not all(isinstance(content.get(name), dict) for name in WEIGHTS):
         raise LesionAugError(
             f"Expected 'model' and 'ema' in {path}, got {_some(found)}; this is no published checkpoint"
         )
@@ -189,10 +196,9 @@ def check_schedule(state: dict[str, Tensor], path: Path) -> int:
     return len(betas)
 
 
-def _choice(options: dict[str, Any], name: str, what: str) -> Any:
+def _check_choice(what: str, name: str, options: Iterable[str]) -> None:
     if name not in options:
-        raise LesionAugError(f"Expected {what} among {', '.join(map(str, options))}, got {name!r}; choose one of them")
-    return options[name]
+        raise LesionAugError(f"Expected {what} among {', '.join(options)}, got {name!r}; choose one of them")
 
 
 def _some(keys: Sequence[str] | str) -> str:

@@ -180,7 +180,8 @@ class PublishedLeFusion:
             return sample_repaint(predict_noise, self.tables, known, mask, draw, times, config.clip)
         sigmas = step_sigmas(self.tables, self.num_steps)
         denoise = NoisePredictionDenoiser(predict_noise, self.tables, config.clip)
-        return sample_dpmpp_2m(known_background(denoise, known, mask), known + sigmas[0] * draw(), sigmas)
+        start = known.masked_fill(mask, 0) + sigmas[0] * draw()  # without the tissue that is to be replaced
+        return sample_dpmpp_2m(known_background(denoise, known, mask), start, sigmas)
 
     def _predictor(self, histogram: Tensor) -> PredictNoise:
         def conditional(x: Patches, t: Tensor) -> Patches:
