@@ -55,7 +55,7 @@ def plan_lesions(prior: LesionPrior, scan: Scan, generator: torch.Generator, opt
         seed = int(torch.randint(2**63 - 1, (), generator=generator))
         lesions.append(LesionSpec(center, size.diameter_mm, size.extent_mm, pairs, seed))
     goal.warn(lesions)
-    return LesionPlan(tuple(lesions))
+    return LesionPlan(tuple(lesions), overlap=options.overlap)
 
 
 @dataclass(frozen=True)

@@ -95,9 +95,15 @@ class LesionSpec:
 
 @dataclass(frozen=True)
 class LesionPlan:
-    """The lesions of one scan, in the order in which they are painted."""
+    """The lesions of one scan, in the order in which they are painted.
+
+    Args:
+        lesions: What is to be.
+        overlap: Whether they may be painted over lesions that are there already.
+    """
 
     lesions: tuple[LesionSpec, ...] = ()
+    overlap: bool = False
 
     def __len__(self) -> int:
         return len(self.lesions)
@@ -112,4 +118,5 @@ class LesionPlan:
     @classmethod
     def from_dict(cls, fields: dict) -> LesionPlan:
         """Inverse of `to_dict`."""
-        return cls(tuple(LesionSpec.from_dict(lesion) for lesion in fields["lesions"]))
+        lesions = tuple(LesionSpec.from_dict(lesion) for lesion in fields["lesions"])
+        return cls(lesions, bool(fields.get("overlap", False)))

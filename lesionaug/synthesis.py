@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,9 +17,7 @@ from lesionaug.patches import PatchGrid, cut, cut_mask, uncut, uncut_mask
 from lesionaug.prior import LesionPrior, PlanOptions
 from lesionaug.rendering import DiffusionRenderer, LesionRequest, Progress, RenderedLesion, Renderer, RenderRequest
 from lesionaug.scan import LesionPlan, LesionSpec, Scan
-
-if TYPE_CHECKING:
-    pass
+from lesionaug.types import Mask
 
 
 @dataclass(frozen=True)
@@ -55,12 +52,12 @@ class LesionSynthesizer:
             return scan
         scale = robust_scale(scan.image, scan.brain)
         request, grids = self.request(scan, plan, scale)
-        return paste(scan, self.renderer(request, progress), request, grids, scale)
+        return paste(scan, self.renderer(request, progress), request, grids, scale, paintable(scan, plan))
 
     def request(self, scan: Scan, plan: LesionPlan, scale: Scale) -> tuple[RenderRequest, list[PatchGrid]]:
         """What the renderer needs to know of the scan, and where its patches lie."""
         normalised = scale.normalise(scan.image.float())
-        allowed = (scan.eligible > 0) & scan.brain & ~scan.lesion_mask
+        allowed = ((scan.eligible > 0) | scan.lesion_mask) & paintable(scan, plan)
         grids = [self._grid(scan, spec) for spec in plan]
         lesions = tuple(
             LesionRequest(cut(normalised, grid), cut_mask(scan.brain, grid), cut_mask(allowed, grid), spec)
@@ -73,15 +70,24 @@ class LesionSynthesizer:
         return PatchGrid.around(spec.center, shape, scan.spacing_mm, self.renderer.spacing_mm)
 
 
+def paintable(scan: Scan, plan: LesionPlan) -> Mask:
+    """Voxels that new lesions may change: the brain, and old lesions only if the plan says so."""
+    return scan.brain if plan.overlap else scan.brain & ~scan.lesion_mask
+
+
 def paste(
-    scan: Scan, rendered: tuple[RenderedLesion, ...], request: RenderRequest, grids: list[PatchGrid], scale: Scale
+    scan: Scan,
+    rendered: tuple[RenderedLesion, ...],
+    request: RenderRequest,
+    grids: list[PatchGrid],
+    scale: Scale,
+    free: Mask,
 ) -> Scan:
     """Write rendered lesions into a copy of the scan."""
-    image, free = scan.image.clone(), scan.brain & ~scan.lesion_mask
-    new = torch.zeros_like(scan.lesion_mask)
+    image, new = scan.image.clone(), torch.zeros_like(scan.lesion_mask)
     for lesion, asked, grid in zip(rendered, request.lesions, grids, strict=True):
         mask, box = uncut_mask(lesion.mask, grid, scan.shape)
-        # The change, not the value, is brought to the scan's voxels: the scan's own detail stays where patches are coarser.
+        # The change, not the value, is brought to the scan's voxels: its own detail stays where patches are coarser.
         change, _ = uncut(lesion.image - asked.background, grid, scan.shape)
         here = (slice(None), *box)
         mask = mask & free[here] & ~new[here]

@@ -19,6 +19,7 @@ from lesionaug.diffusion.edm import Preconditioning, training_sigmas
 from lesionaug.models.base import MaskConditions, patch_offsets_mm
 from lesionaug.models.checkpoints import save_model
 from lesionaug.models.diffmask import FIELD_LIMIT, FIELD_MEAN, DiffMaskConfig, DrawProblem, pose, predictor
+from lesionaug.models.few_steps import network_precision
 from lesionaug.networks.compact import CompactUNet
 
 BATCH = {16: 12, 24: 5, 32: 2, 48: 1}
@@ -106,7 +107,7 @@ def loss_of(
 ) -> Tensor:
     """Weighted squared error of the denoiser inside the control sphere, each lesion counting the same."""
     x = clean + sigma[:, None, None, None, None] * noise * problem.room
-    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+    with network_precision(x.device):
         denoised = precondition.denoise(predictor(network, problem), x, sigma)
     error = precondition.weight(sigma, x) * (denoised.float() - clean) ** 2 * problem.room
     return (error.flatten(1).sum(dim=1) / problem.room.flatten(1).sum(dim=1)).mean()

@@ -20,6 +20,7 @@ from torch import Tensor
 from lesionaug.diffusion.edm import Preconditioning, training_sigmas
 from lesionaug.models.base import PaintConditions
 from lesionaug.models.checkpoints import save_model
+from lesionaug.models.few_steps import network_precision
 from lesionaug.models.lefusion import LeFusionConfig, PaintProblem, pose, predictor
 from lesionaug.networks.compact import CompactUNet
 
@@ -151,7 +152,7 @@ def loss_of(
     """
     clean, active = lesson.residual, lesson.problem.active
     x = clean + sigma[:, None, None, None, None] * noise * active
-    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+    with network_precision(x.device):
         denoised = precondition.denoise(predictor(network, lesson.problem), x, sigma)
     error = precondition.weight(sigma, x) * (denoised.float() - clean) ** 2 * active
     return (error.flatten(1).sum(dim=1) / active.flatten(1).sum(dim=1)).mean()

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+from lesionaug.pretrain.provenance import read_provenance
 
 from lesionaug.models.checkpoints import CONFIG, WEIGHTS, load_config
-from lesionaug.pretrain.provenance import read_provenance
 
 CARD = "CARD.md"
 CURVE_POINTS = 12

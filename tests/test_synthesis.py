@@ -74,6 +74,15 @@ def test_new_lesions_avoid_old_ones_and_stay_in_the_brain(synthesizer):
     assert torch.equal(after.image[:, scan.lesion_mask[0]], scan.image[:, scan.lesion_mask[0]])
 
 
+def test_old_lesions_are_painted_over_only_if_asked(synthesizer):
+    scan = small_scan()
+    spec = replace(small_plan(1).lesions[0], center=(10, 10, 10), diameter_mm=6.0, extent_mm=10.0)
+    apart, over = (synthesizer.render(scan, LesionPlan((spec,), overlap=overlap)) for overlap in (False, True))
+    old = scan.lesion_mask[0]
+    assert torch.equal(apart.image[:, old], scan.image[:, old])
+    assert not torch.equal(over.image[:, old], scan.image[:, old])
+
+
 def test_only_eligible_tissue_is_painted(synthesizer):
     scan = small_scan()
     eligible = scan.eligible.clone()

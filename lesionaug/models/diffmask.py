@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lesionaug.diffusion.edm import Preconditioning, karras_sigmas
-from lesionaug.diffusion.samplers import sample_euler
+from lesionaug.diffusion.edm import Preconditioning
 from lesionaug.models.base import PATCH_SHAPES, MaskConditions, patch_offsets_mm
+from lesionaug.models.few_steps import sample_in_few_steps
 from lesionaug.networks.compact import CompactConfig, CompactUNet
 from lesionaug.types import Mask, Patches, PatchMasks
 
@@ -132,17 +132,14 @@ class DiffMask:
 
     def sample(self, problem: DrawProblem, generators: Sequence[torch.Generator]) -> Patches:
         """Distance fields, positive inside the lesion."""
-        shape = problem.room.shape[1:]
-        noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(problem.context)
-        sigmas = karras_sigmas(self.num_steps, self.config.sigma_min, self.config.sigma_max).to(noise)
-        precondition, predict = Preconditioning(self.config.sigma_data), predictor(self.network, problem)
-
-        def denoise(x: Patches, sigma: Tensor) -> Patches:
-            with torch.autocast(x.device.type, dtype=torch.bfloat16):
-                predicted = precondition.denoise(predict, x, sigma.expand(x.shape[0]))
-            return predicted.float()
-
-        return sample_euler(denoise, noise * sigmas[0], torch.cat([sigmas, sigmas.new_zeros(1)]))
+        config = self.config
+        return sample_in_few_steps(
+            predictor(self.network, problem),
+            Preconditioning(config.sigma_data),
+            (config.sigma_min, config.sigma_max, self.num_steps),
+            problem.context[:, :1],
+            generators,
+        )
 
 
 def cut_at_volume(field: Float[Tensor, "1 i j k"], room: Mask, voxels: int) -> Mask:

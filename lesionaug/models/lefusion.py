@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lesionaug.diffusion.edm import Preconditioning, karras_sigmas
-from lesionaug.diffusion.samplers import sample_euler
+from lesionaug.diffusion.edm import Preconditioning
 from lesionaug.intensity import MAD_TO_SD, ring
 from lesionaug.models.base import PATCH_SHAPES, PaintConditions
+from lesionaug.models.few_steps import sample_in_few_steps
 from lesionaug.networks.compact import CompactConfig, CompactUNet
 from lesionaug.types import Patches, PatchMasks
 
@@ -206,17 +206,17 @@ class LeFusion:
 
     def sample(self, problem: PaintProblem, generators: Sequence[torch.Generator]) -> Patches:
         """The lesion's difference from the plateau, down to the noise level at which the host's grain takes over."""
-        shape = problem.plateau.shape[1:]
-        noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(problem.plateau)
-        sigmas = karras_sigmas(self.num_steps, self.config.sigma_min, self.config.sigma_max).to(noise)
-        precondition, predict = Preconditioning(self.config.sigma_data), predictor(self.network, problem)
-
-        def denoise(x: Patches, sigma: Tensor) -> Patches:
-            with torch.autocast(x.device.type, dtype=torch.bfloat16):
-                predicted = precondition.denoise(predict, x, sigma.expand(x.shape[0]))
-            return predicted.float()
-
-        return sample_euler(denoise, noise * sigmas[0], torch.cat([sigmas, sigmas.new_zeros(1)])) * problem.active
+        config = self.config
+        return (
+            sample_in_few_steps(
+                predictor(self.network, problem),
+                Preconditioning(config.sigma_data),
+                (config.sigma_min, config.sigma_max, self.num_steps),
+                problem.plateau,
+                generators,
+            )
+            * problem.active
+        )
 
     def _grain(self, conditions: PaintConditions, own: list[int]) -> Patches:
         """The host's own noise where the lesion will be; anatomy that a lesion replaces is cut off."""
