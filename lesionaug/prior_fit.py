@@ -32,6 +32,7 @@ MIN_IN_REGION = 30  # lesions, below which a region takes the sizes of all
 VENTRICLE_SHARE = 0.3  # probability in the atlas from which a voxel counts as ventricle
 NEAR_VENTRICLE_MM = 5.0
 CORTEX_SHARE = 0.35
+ENOUGH = 5  # lesions for a patient's mean to say something on the spread between patients
 BETWEEN_FLOOR = 0.15  # robust units: standard deviation between scans that few patients cannot rule out
 
 
@@ -217,8 +218,11 @@ def _line(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[float, floa
     known = np.isfinite(y)
     if known.sum() < 3:
         raise LesionAugError(f"Expected three lesions or more in each channel, got {known.sum()}; hand in more scans")
-    slope, mean = np.polyfit(x[known], y[known], 1, w=np.sqrt(weight[known]))
-    return mean, slope
+    x, y, weight = x[known], y[known], weight[known] / weight[known].sum()
+    offset = x - weight @ x
+    # The small term leaves the slope at zero where all lesions have one size.
+    slope = (weight * offset) @ y / ((weight * offset) @ offset + 0.01)
+    return float(weight @ y - slope * (weight @ x)), float(slope)
 
 
 def _split(residual: np.ndarray, patients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -228,7 +232,8 @@ def _split(residual: np.ndarray, patients: np.ndarray) -> tuple[np.ndarray, np.n
     inner = residual - means[np.searchsorted(names, patients)]
     number = np.array([(patients == name).sum() for name in names])
     within = _covariance(inner * np.sqrt(number / np.maximum(number - 1, 1))[np.searchsorted(names, patients), None])
-    between = _covariance(means[number >= 5]) - within / number[number >= 5].mean()
+    enough = number >= min(ENOUGH, number.max())
+    between = _covariance(means[enough]) - within / number[enough].mean()
     # Few patients: correlations between scans are taken from those within, variances from the data, with a floor.
     sd = np.sqrt(np.maximum(np.diag(between), BETWEEN_FLOOR**2))
     correlation = within / np.sqrt(np.outer(np.diag(within), np.diag(within)))

@@ -131,11 +131,21 @@ def _posterior(
 
 
 def _lesion_likelihood(values: np.ndarray, mixture: Mixture, channels: tuple[str, ...]) -> np.ndarray:
+    """High on all of the range that lesions have: from three or four deviations off the tissue half way to fluid."""
     spread = np.sqrt(mixture.covariances[WHITE].diagonal())
-    tissue = mixture.means[[WHITE, GREY]]
     total = np.zeros(len(values), np.float32)
     for index, channel in enumerate(channels):
-        sd = spread[index]
-        mean = tissue[0, index] - 3 * sd if channel == "t1w" else tissue[:, index].max() + 4 * sd
-        total += -0.5 * ((values[:, index] - mean) / (1.5 * sd)) ** 2 - np.log(1.5 * sd)
+        sd = 1.5 * spread[index]
+        low, high = _lesion_range(mixture.means[:, index], spread[index], dark=channel == "t1w")
+        outside = np.maximum(low - values[:, index], values[:, index] - high).clip(0)
+        total += -0.5 * (outside / sd) ** 2 - np.log(sd)
     return total
+
+
+def _lesion_range(means: np.ndarray, spread: float, dark: bool) -> tuple[float, float]:
+    white, grey, fluid = means
+    nearest = white - 3 * spread if dark else max(white, grey) + 4 * spread
+    beyond_fluid = (fluid < white) == dark
+    farthest = (white + fluid) / 2 if beyond_fluid else (-np.inf if dark else np.inf)
+    low, high = (farthest, nearest) if dark else (nearest, farthest)
+    return min(low, nearest), max(high, nearest)
