@@ -239,6 +239,38 @@ def test_prior_fit_writes_a_prior_that_synthesize_takes(paths, tmp_path, capsys)
     assert record["prior"]["path"] == str(prior)
 
 
+@pytest.mark.parametrize("with_labels", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_prepare_writes_a_map_that_synthesize_takes(with_labels, paths, tmp_path, capsys):
+    scan = phantom()
+    nib.save(nib.Nifti1Image(scan.labels, scan.affine), tmp_path / "labels.nii.gz")
+    words = ["--labels", tmp_path / "labels.nii.gz"] if with_labels else ["--t1w", paths["t1w"]]
+    outcome = call(capsys, "prepare", "--flair", paths["flair"], *words, "--output", tmp_path / "prepared")
+    assert outcome.code == 0, outcome.err
+    eligible = tmp_path / "prepared" / "eligible.nii.gz"
+    assert call(capsys, *arguments({**paths, "eligible": eligible}, tmp_path / "out", *FEW)).code == 0
+    new = new_lesions(tmp_path / "out", paths)
+    assert new.any()
+    assert (nib.load(eligible).get_fdata()[new] > 0).all()
+
+
+@pytest.mark.realdata
+def test_convert_writes_a_model_that_synthesize_knows(golden, paths, tmp_path, capsys):
+    model = tmp_path / "diffmask"
+    outcome = call(capsys, "convert", golden / "diffmask_small.pt", "--model", "diffmask", "--output", model)
+    assert outcome.code == 0, outcome.err
+    assert set(content(model)) == {"config.json", "weights.safetensors"}
+    outcome = call(capsys, *arguments(paths, tmp_path / "out", "--lefusion", model))
+    assert outcome.code == 2
+    assert "Expected a lefusion model" in outcome.err
+
+
+def test_convert_refuses_what_is_no_checkpoint(paths, tmp_path, capsys):
+    outcome = call(capsys, "convert", paths["flair"], "--model", "diffmask", "--output", tmp_path / "model")
+    assert outcome.code == 2
+    assert outcome.err.startswith("lesionaug: error: Expected a whole PyTorch checkpoint")
+    assert not (tmp_path / "model").exists()
+
+
 def test_demo_writes_a_brain_with_lesions(tmp_path, capsys):
     outcome = call(capsys, "demo", "--output", tmp_path / "demo", "--model", "parametric", *FEW)
     assert outcome.code == 0, outcome.err
