@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -98,7 +98,7 @@ def _devices() -> list[str]:
     return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
-def _load(model_or_dir: str | Path, job: Job, device: torch.device, num_steps: int | None):
+def _load(model_or_dir: str | Path, job: Job, device: torch.device, num_steps: int | None) -> Any:
     folder = _folder(model_or_dir, job)
     config, state = load_model(folder)
     if config["model"] != job:
@@ -123,7 +123,7 @@ def _folder(model_or_dir: str | Path, job: Job) -> Path:
     return folder
 
 
-def _loader(job: Job, architecture: str):
+def _loader(job: Job, architecture: str) -> Any:
     target = LOADERS.get((job, architecture))
     if target is None:
         known = ", ".join(kind for model, kind in LOADERS if model == job)

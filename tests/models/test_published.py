@@ -205,7 +205,7 @@ def test_diffmask_is_the_published_sampler_within_control_and_tissue(golden):
 def test_lefusion_is_the_published_repaint_inside_the_mask(golden):
     r, network = tensors(golden, "lefusion_small_repaint"), frozen(golden, "lefusion")
     model = replace(
-        lefusion(window=(-1.0, 1.0), diffusion_steps=10, jump_length=2, jump_n_sample=2),
+        lefusion(window=(-1.0, 1.0), diffusion_steps=10, jump_length=5, jump_n_sample=1),
         network=network,
         tables=cosine_tables(10),
     )
@@ -219,7 +219,7 @@ def test_lefusion_is_the_published_repaint_inside_the_mask(golden):
         r["background"],
         mask,
         gaussian(generators(4), r["background"].shape[1:], "cpu"),
-        repaint_times(10, 2, 2),
+        repaint_times(10, 5, 1),
     )
     assert_near(painted[mask], published[mask], 1e-5)
     assert torch.equal(painted[~mask], r["background"][~mask])
