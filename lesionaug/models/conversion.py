@@ -86,11 +86,10 @@ def read_published(path: Path) -> dict[str, Any]:
         raise LesionAugError(f"Expected a checkpoint file, got no file {path}; check the path")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file that is none can break the reader anywhere
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # a file that is none can break the reader anywhere, and its advice is to run the file
         raise LesionAugError(
-            f"Expected a whole PyTorch checkpoint of tensors in {path}, got one that cannot be read ({reason}); "
-            "download it again"
+            f"Expected a whole PyTorch checkpoint of tensors in {path}, got one that cannot be read as that "
+            f"({type(error).__name__}); check that it is the file you mean, or download it again"
         ) from error
     found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
     if not isinstance(content, dict) or not all(isinstance(content.get(name), dict) for name in WEIGHTS):
