@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from torch import nn
-
 from lesionaug.pretrain.fit import FitConfig, fit
+from torch import nn
 
 
 def problem():
@@ -21,7 +20,7 @@ def problem():
 CONFIG = FitConfig(steps=40, warmup=5, keep_every=10, learning_rate=1e-1)
 
 
-class Interrupted(Exception):
+class InterruptedRunError(Exception):
     """Stands for the end of a session."""
 
 
@@ -30,7 +29,7 @@ def interrupted_after(loss, steps):
 
     def broken(generator):
         if next(drawn, None) is None:
-            raise Interrupted
+            raise InterruptedRunError
         return loss(generator)
 
     return broken
@@ -48,7 +47,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, steps):
     network, loss = problem()
     whole = fit(network, loss, CONFIG, tmp_path / "whole")
     network, loss = problem()
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptedRunError):
         fit(network, interrupted_after(loss, steps), CONFIG, tmp_path / "parts")
     network, loss = problem()
     parts = fit(network, loss, CONFIG, tmp_path / "parts")

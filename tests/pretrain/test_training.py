@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from lesionaug.pretrain import diffmask, lefusion
+from lesionaug.pretrain.fit import FitConfig
+from lesionaug.pretrain.package import Package
+from lesionaug.pretrain.package import main as package
+from lesionaug.pretrain.patches import BRAIN, OTHER, THIS, LabelledScan, read_store, write_scan
 from phantoms import brain_phantom
 from scans import small_plan, small_scan
 
 from lesionaug.models.diffmask import DiffMaskConfig
 from lesionaug.models.lefusion import LeFusionConfig
 from lesionaug.prior import LesionPrior
-from lesionaug.pretrain import diffmask, lefusion
-from lesionaug.pretrain.fit import FitConfig
-from lesionaug.pretrain.package import Package
-from lesionaug.pretrain.package import main as package
-from lesionaug.pretrain.patches import BRAIN, OTHER, THIS, LabelledScan, read_store, write_scan
 from lesionaug.synthesis import load_synthesizer
 
 FIT = FitConfig(steps=3, warmup=1, keep_every=2, threads=1)
