@@ -6,7 +6,8 @@ OUTPUT ?= lesionaug-demo
 PYTEST_ARGS ?=
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+# setuptools lectures on every editable installation.
+PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check
 PINS := -c constraints.txt
 
 .PHONY: demo test slow lint clean
