@@ -81,7 +81,9 @@ class BenchSynthesis:
             console.print(f"{row.model} on {row.device}: {row.lesion_s:.3g} s per lesion, {row.how}")
             rows.append(row)
         reached = [] if config.quick else targets(rows)
-        console.print(table(rows), *(target.line() for target in reached), sep="\n")
+        console.print(table(rows))
+        for target in reached:
+            console.print(target.line(), soft_wrap=True)
         if config.output:
             write(config, origin, rows, reached)
             console.print(f"wrote {config.output}")
@@ -142,7 +144,7 @@ def table(rows: list[Row]) -> Table:
     shown = Table(caption="s: median / 90th percentile; calls and GFLOP: diffmask + lefusion; GB: 1e9 bytes")
     shown.add_column("")
     for row in rows:
-        shown.add_column(f"{row.model}\n{row.device}, {row.threads} threads\n{row.how}", justify="right")
+        shown.add_column(f"{row.model}\n{row.device}, threads: {row.threads}\n{row.how}", justify="right")
     lines = [_cells(row) for row in rows]
     for name in lines[0] if lines else ():
         shown.add_row(name, *(line[name] for line in lines))

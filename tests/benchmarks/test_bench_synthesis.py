@@ -27,6 +27,7 @@ def row(**changes) -> Row:
     return replace(known, **changes)
 
 
+@pytest.mark.slow
 def test_quick_run_writes_what_it_measured_and_on_what(tmp_path, capsys):
     path = tmp_path / "new" / "synthesis.json"
     BenchSynthesis(models=("parametric", "published"), device=("cpu",), quick=True, output=path).run()
