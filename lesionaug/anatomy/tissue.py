@@ -18,6 +18,7 @@ BIAS_FROM = 4  # iterations before the bias field is believed
 PRIOR_FLOOR = 0.02
 VARIANCE_FLOOR = 1e-3  # of the brain's variance
 LESION_PRIOR = 0.15  # at the atlas' maximum
+NO_FLUID = 20.0  # log likelihood
 LESION_FLOOR = 0.01
 
 
@@ -124,28 +125,39 @@ def _posterior(
 ) -> np.ndarray:
     """Posterior with a wide fourth class for lesions, where the atlas has seen some."""
     likelihood = mixture.log_likelihood(values)
+    likelihood[:, FLUID] -= NO_FLUID * _unlike_fluid(values, mixture, channels)
     lesion = _lesion_likelihood(values, mixture, channels)[:, None]
-    lesion_prior = (LESION_PRIOR * lesions)[:, None] + LESION_FLOOR
+    lesion_prior = ((LESION_PRIOR * lesions + LESION_FLOOR) * priors[:, WHITE])[:, None]
     joint = np.concatenate([likelihood + np.log(priors * (1 - lesion_prior)), lesion + np.log(lesion_prior)], axis=1)
     return _share(joint)
 
 
+def _unlike_fluid(values: np.ndarray, mixture: Mixture, channels: tuple[str, ...]) -> np.ndarray:
+    """Whether a channel is on the far side of white matter; fluid's broad Gaussian would reach there."""
+    sign = np.array([-1 if channel == "t2w" else 1 for channel in channels], np.float32)
+    return (sign * (values - mixture.means[WHITE]) > 0).any(axis=1)
+
+
 def _lesion_likelihood(values: np.ndarray, mixture: Mixture, channels: tuple[str, ...]) -> np.ndarray:
-    """High on all of the range that lesions have: from three or four deviations off the tissue half way to fluid."""
+    """High on all of the range that lesions have: from three or four deviations off the tissue on.
+
+    It ends at fluid, and half way there where no other channel tells the two apart.
+    """
+    share = 0.5 if len(channels) == 1 else 1.0
     spread = np.sqrt(mixture.covariances[WHITE].diagonal())
     total = np.zeros(len(values), np.float32)
     for index, channel in enumerate(channels):
         sd = 1.5 * spread[index]
-        low, high = _lesion_range(mixture.means[:, index], spread[index], dark=channel == "t1w")
+        low, high = _lesion_range(mixture.means[:, index], spread[index], channel == "t1w", share)
         outside = np.maximum(low - values[:, index], values[:, index] - high).clip(0)
         total += -0.5 * (outside / sd) ** 2 - np.log(sd)
     return total
 
 
-def _lesion_range(means: np.ndarray, spread: float, dark: bool) -> tuple[float, float]:
+def _lesion_range(means: np.ndarray, spread: float, dark: bool, share: float) -> tuple[float, float]:
     white, grey, fluid = means
     nearest = white - 3 * spread if dark else max(white, grey) + 4 * spread
     beyond_fluid = (fluid < white) == dark
-    farthest = (white + fluid) / 2 if beyond_fluid else (-np.inf if dark else np.inf)
+    farthest = white + share * (fluid - white) if beyond_fluid else (-np.inf if dark else np.inf)
     low, high = (farthest, nearest) if dark else (nearest, farthest)
     return min(low, nearest), max(high, nearest)
