@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 WHITE, GREY, FLUID, LESION = range(4)
-ITERATIONS = 12
-SAMPLES = 20_000
+ITERATIONS = 10
+SAMPLES = 12_000
 BIAS_FROM = 4  # iterations before the bias field is believed
 PRIOR_FLOOR = 0.02
 VARIANCE_FLOOR = 1e-3  # of the brain's variance
@@ -116,8 +116,10 @@ def _bias(values: np.ndarray, share: np.ndarray, mixture: Mixture, positions: np
     residual = values - share @ mixture.means.astype(np.float32)
     center = (weight[:, None] * positions).sum(axis=0) / weight.sum()
     design = (positions - center) * weight[:, None]
-    normal = design.T @ (positions - center) + 1e-3 * len(values) * np.eye(positions.shape[1], dtype=np.float32)
-    return np.linalg.solve(normal, design.T @ residual).astype(np.float32)
+    # Not a matrix product: its threads cost a hundred times the sum itself where other processes hold the cores.
+    normal = np.einsum("na,nb->ab", design, positions - center)
+    normal += 1e-3 * len(values) * np.eye(positions.shape[1], dtype=np.float32)
+    return np.linalg.solve(normal, np.einsum("na,nc->ac", design, residual)).astype(np.float32)
 
 
 def _posterior(
