@@ -18,7 +18,7 @@ from torch import Tensor
 from lesionaug.diffusion.edm import Preconditioning, training_sigmas
 from lesionaug.models.base import MaskConditions, patch_offsets_mm
 from lesionaug.models.checkpoints import save_model
-from lesionaug.models.diffmask import FIELD_LIMIT, FIELD_MEAN, DiffMaskConfig, DrawProblem, pose, predictor
+from lesionaug.models.diffmask import FIELD_LIMIT, FIELD_MEAN, USUAL_SLACK, DiffMaskConfig, DrawProblem, pose, predictor
 from lesionaug.models.few_steps import network_precision
 from lesionaug.networks.compact import CompactUNet
 
@@ -81,7 +81,7 @@ class Lessons:
         mask, field_, allowed = (torch.stack(parts) for parts in zip(*lesions, strict=True))
         extent = torch.tensor([extent_of(m) for m in mask])
         # A control sphere need not touch the lesion: some slack, so that the two may be drawn apart.
-        slack = torch.rand(extent.shape, generator=generator)
+        slack = 2 * USUAL_SLACK * torch.rand(extent.shape, generator=generator)
         volume = mask.flatten(1).sum(dim=1).float()
         problem = pose(MaskConditions(extent + slack, volume, allowed), 1.0)
         return problem, field_ * problem.room

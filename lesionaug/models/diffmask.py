@@ -24,6 +24,7 @@ from lesionaug.networks.compact import CompactConfig, CompactUNet
 from lesionaug.types import Mask, Patches, PatchMasks
 
 FIELD_LIMIT = 2.0  # voxels; distances beyond say nothing about the surface
+USUAL_SLACK = 0.5  # voxels; in training a control sphere is up to one wider than the lesion that it holds
 FIELD_MEAN = -0.5  # of the scaled distance in control spheres; diffusion wants centred data
 
 
@@ -76,15 +77,22 @@ class DrawProblem:
     facts: Float[Tensor, "batch facts"]
 
 
-def pose(conditions: MaskConditions, spacing_mm: float) -> DrawProblem:
-    """Put a drawing job into the network's terms."""
+def pose(conditions: MaskConditions, spacing_mm: float, slack: float = 0.0) -> DrawProblem:
+    """Put a drawing job into the network's terms.
+
+    Args:
+        conditions: The job.
+        spacing_mm: Of the patches.
+        slack: Voxels added to the extent that the network is told; the room stays as it is.
+    """
     allowed = conditions.allowed
     extent = conditions.extent_mm.to(allowed.device) / spacing_mm
     volume = conditions.volume_mm3.to(allowed.device) / spacing_mm**3
     distance = patch_offsets_mm(allowed.shape[2:], 1.0).norm(dim=0).to(extent)
     inside = (extent / 2).view(-1, 1, 1, 1, 1) - distance[None, None]
-    context = torch.cat([(inside / 4).clamp(-2, 2), allowed.float()], dim=1)
-    facts = torch.stack([volume.log() / 4, extent.log() / 2, (volume / extent**3).log() / 2], dim=1)
+    told = extent + slack
+    context = torch.cat([((inside + slack / 2) / 4).clamp(-2, 2), allowed.float()], dim=1)
+    facts = torch.stack([volume.log() / 4, told.log() / 2, (volume / told**3).log() / 2], dim=1)
     return DrawProblem(allowed & (inside >= 0), context, facts)
 
 
@@ -124,7 +132,7 @@ class DiffMask:
 
     def __call__(self, conditions: MaskConditions, generators: Sequence[torch.Generator]) -> PatchMasks:
         """See `MaskGenerator`."""
-        problem = pose(conditions, self.spacing_mm)
+        problem = pose(conditions, self.spacing_mm, USUAL_SLACK)
         field = self.sample(problem, generators).cpu()
         voxels = (conditions.volume_mm3 / self.spacing_mm**3).round().int().clamp(min=1).tolist()
         masks = [cut_at_volume(f, room, n) for f, room, n in zip(field, problem.room.cpu(), voxels, strict=True)]
