@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from lesionaug.errors import LesionAugError
 from lesionaug.models.base import Inpainter, MaskConditions, MaskGenerator, PaintConditions
+from lesionaug.models.grain import scanner_blur
 from lesionaug.scan import LesionSpec
-from lesionaug.types import Mask, Volume
+from lesionaug.types import Mask, Patches, PatchMasks, Volume
 
 Progress = Callable[[int], None]
 
@@ -129,17 +131,19 @@ class DiffusionRenderer:
     def _render(self, batch: Sequence[LesionRequest], channels: tuple[str, ...]) -> list[RenderedLesion]:
         generators = [torch.Generator().manual_seed(lesion.spec.seed) for lesion in batch]
         brain = self._stack(lesion.brain for lesion in batch)
+        background = self._stack(lesion.background for lesion in batch)
         mask = self.masks(
             MaskConditions(
                 extent_mm=torch.tensor([lesion.spec.extent_mm for lesion in batch], dtype=torch.float32),
                 volume_mm3=torch.tensor([lesion.spec.volume_mm3 for lesion in batch], dtype=torch.float32),
                 allowed=self._stack(lesion.allowed for lesion in batch),
+                blur=_blur_in_the_middle(background, brain),
             ),
             generators,
         )
         image = self.inpainter(
             PaintConditions(
-                background=self._stack(lesion.background for lesion in batch),
+                background=background,
                 channels=channels,
                 mask=mask,
                 brain=brain,
@@ -151,6 +155,13 @@ class DiffusionRenderer:
 
     def _stack(self, patches) -> Tensor:
         return torch.stack(list(patches)).to(self.device)
+
+
+def _blur_in_the_middle(background: Patches, brain: PatchMasks) -> Float[Tensor, " batch"]:
+    """Blur of the scan's first channel around the centre voxels."""
+    middle = torch.zeros_like(brain)
+    middle[(..., *(n // 2 for n in brain.shape[2:]))] = True
+    return scanner_blur(background[:, :1], brain, middle)[:, 0]
 
 
 def _smallest(shapes: Sequence[tuple[int, int, int]], need: float) -> tuple[int, int, int]:

@@ -19,7 +19,7 @@ CHANNELS = ("flair", "t1w", "t2w")
 """Image contrasts the packaged models know, in BIDS spelling."""
 
 REGIONS = ("periventricular", "juxtacortical", "infratentorial", "deep_white_matter")
-"""Lesion regions of the 2017 McDonald criteria, and what remains of the white matter; `Scan.regions` holds index + 1."""
+"""Lesion regions of the 2017 McDonald criteria, and the rest of the white matter; `Scan.regions` holds index + 1."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -22,6 +22,8 @@ ENCLOSED_WHITE = 0.7  # such odds for voxels between white ones: small lesions l
 DEEP_GREY = 0.7  # probability in the atlas above which only the look of a lesion makes a voxel eligible
 INSIDE = 0.4  # of a reduced voxel that is white and dry, after interpolation
 MIN_PART = 50  # reduced voxels in one piece; eyes and nerves are smaller
+PLEXUS = 2  # reduced voxels; choroid plexus is thinner than twice as many
+LIKELY_VENTRICLE = 0.15  # probability in the atlas, where fluid of ventricles is all around
 LEAST_TRUST = 0.25  # weight of a voxel that looks grey
 
 
@@ -53,7 +55,10 @@ def anatomy_from_images(
     maps = _maps(grid, placed if world_to_atlas is None else world_to_atlas)
     posterior = classify(reduced, channels, brain & ~old if (brain & ~old).any() else brain, maps)
     tissue = _tissue(posterior, brain, old, maps)
-    regions = _regions(tissue, maps, grid.spacing_mm)
+    infratentorial = _infratentorial(maps)
+    ventricles = _ventricles(tissue.fluid > 0.5, maps, infratentorial)
+    tissue = replace(tissue, white=tissue.white & ~_plexus(ventricles, maps))
+    regions = _regions(tissue, ventricles, infratentorial, maps, grid.spacing_mm)
     weight = location_weight(maps) * np.clip(LEAST_TRUST + tissue.whiteness, 0, 1)
     return _at_full_size(grid, tissue, brain, weight, regions, lesion_mask)
 
@@ -88,11 +93,25 @@ def _without_islands(mask: np.ndarray) -> np.ndarray:
     return mask & (np.bincount(parts.ravel()) >= MIN_PART)[parts]
 
 
-def _regions(tissue: _Tissue, maps: dict[str, np.ndarray], spacing: np.ndarray) -> np.ndarray:
-    """Region of every voxel, whatever its tissue."""
+def _infratentorial(maps: dict[str, np.ndarray]) -> np.ndarray:
     solid = np.maximum(1 - maps["fluid"] + maps["ventricles"], 0.05)
-    infratentorial = maps["infratentorial"] > 0.5 * solid
-    ventricles = _ventricles(tissue.fluid > 0.5, maps, infratentorial)
+    return maps["infratentorial"] > 0.5 * solid
+
+
+def _plexus(ventricles: np.ndarray, maps: dict[str, np.ndarray]) -> np.ndarray:
+    """What is not fluid and yet within the ventricles: choroid plexus, bright in FLAIR like a lesion."""
+    within = ndimage.binary_closing(np.pad(ventricles, PLEXUS), iterations=PLEXUS)
+    return within[PLEXUS:-PLEXUS, PLEXUS:-PLEXUS, PLEXUS:-PLEXUS] & (maps["ventricles"] > LIKELY_VENTRICLE)
+
+
+def _regions(
+    tissue: _Tissue,
+    ventricles: np.ndarray,
+    infratentorial: np.ndarray,
+    maps: dict[str, np.ndarray],
+    spacing: np.ndarray,
+) -> np.ndarray:
+    """Region of every voxel, whatever its tissue."""
     cortex = (tissue.greyness > 0.5) & (maps["cortex"] > maps["deep_grey"]) & ~tissue.white & ~infratentorial
     return region_map(ventricles, cortex, infratentorial, spacing)
 

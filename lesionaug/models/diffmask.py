@@ -20,12 +20,15 @@ from torch import Tensor
 from lesionaug.diffusion.edm import Preconditioning
 from lesionaug.models.base import PATCH_SHAPES, MaskConditions, patch_offsets_mm
 from lesionaug.models.few_steps import sample_in_few_steps
+from lesionaug.models.grain import blur_each, excess_blur
 from lesionaug.networks.compact import CompactConfig, CompactUNet
 from lesionaug.types import Mask, Patches, PatchMasks
 
 FIELD_LIMIT = 2.0  # voxels; distances beyond say nothing about the surface
-USUAL_SLACK = 0.5  # voxels; in training a control sphere is up to one wider than the lesion that it holds
 FIELD_MEAN = -0.5  # of the scaled distance in control spheres; diffusion wants centred data
+OUTSIDE = -1 - FIELD_MEAN
+SMOOTH_FROM_VOXELS = 100
+USUAL_SLACK = 0.5  # voxels; in training a control sphere is up to one wider than the lesion that it holds
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class DiffMaskConfig:
         sigma_min: Noise level of the last network call.
         sigma_max: Noise level of the first.
         num_steps: Network calls per lesion.
+        smoothing: Width in voxels of the Gaussian that the field of a large lesion is blurred with.
         widths: Of the network.
         blocks: Of the network.
         spacing_mm: Of the patches.
@@ -46,6 +50,7 @@ class DiffMaskConfig:
     sigma_min: float = 0.1
     sigma_max: float = 4.0
     num_steps: int = 4
+    smoothing: float = 0.5
     widths: tuple[int, ...] = (16, 32, 64)
     blocks: int = 2
     spacing_mm: float = 1.0
@@ -132,11 +137,21 @@ class DiffMask:
 
     def __call__(self, conditions: MaskConditions, generators: Sequence[torch.Generator]) -> PatchMasks:
         """See `MaskGenerator`."""
-        problem = pose(conditions, self.spacing_mm, USUAL_SLACK)
-        field = self.sample(problem, generators).cpu()
+        problem = pose(conditions, self.spacing_mm, USUAL_SLACK / 2)
+        field = self._smoothed(self.sample(problem, generators), problem.room, conditions).cpu()
         voxels = (conditions.volume_mm3 / self.spacing_mm**3).round().int().clamp(min=1).tolist()
         masks = [cut_at_volume(f, room, n) for f, room, n in zip(field, problem.room.cpu(), voxels, strict=True)]
         return torch.stack(masks).to(conditions.allowed.device)
+
+    def _smoothed(self, field: Patches, room: PatchMasks, conditions: MaskConditions) -> Patches:
+        """Large lesions without the roughness that few steps leave, and all as smooth as a rater saw them.
+
+        The masks learnt from were drawn in sharp scans; more blurred ones show smoother lesions.
+        """
+        share = (conditions.volume_mm3.to(field) / self.spacing_mm**3 / SMOOTH_FROM_VOXELS).clamp(max=1)
+        excess = 0 if conditions.blur is None else excess_blur(conditions.blur.to(field))
+        width = ((self.config.smoothing * share) ** 2 + excess**2).sqrt()
+        return blur_each(torch.where(room, field, OUTSIDE), width[:, None])
 
     def sample(self, problem: DrawProblem, generators: Sequence[torch.Generator]) -> Patches:
         """Distance fields, positive inside the lesion."""

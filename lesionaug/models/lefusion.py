@@ -16,14 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lesionaug.diffusion.edm import Preconditioning
-from lesionaug.intensity import MAD_TO_SD, ring
+from lesionaug.intensity import ring
 from lesionaug.models.base import PATCH_SHAPES, PaintConditions
 from lesionaug.models.few_steps import sample_in_few_steps
+from lesionaug.models.grain import blur, blur_each, excess_blur, grain_level, grain_of, masked_median, scanner_blur
 from lesionaug.networks.compact import CompactConfig, CompactUNet
 from lesionaug.types import Patches, PatchMasks
 
@@ -42,6 +42,7 @@ class LeFusionConfig:
         sigma_max: Noise level of the first.
         num_steps: Network calls per lesion.
         grain: Share of the host's grain that is kept in the lesion, per channel.
+        softness: Share of a blurred scan's excess blur that the lesion's rim is given.
         widths: Of the network.
         blocks: Of the network.
         spacing_mm: Of the patches.
@@ -52,7 +53,8 @@ class LeFusionConfig:
     sigma_min: float = 0.2
     sigma_max: float = 3.0
     num_steps: int = 4
-    grain: tuple[float, ...] = (1.0, 1.0, 1.0)
+    grain: tuple[float, ...] = (1.15, 1.15, 1.15)
+    softness: float = 1.0
     widths: tuple[int, ...] = (24, 48, 96)
     blocks: int = 1
     spacing_mm: float = 1.0
@@ -114,7 +116,7 @@ def pose(
     known = present if known is None else known & present
     contrast = torch.where(known, contrast, 0)
     tissue = conditions.brain & ~conditions.mask
-    level = _masked_median(background, ring(conditions.mask, tissue))
+    level = masked_median(background, ring(conditions.mask, tissue))
     visible = tissue & present[:, :, None, None, None]
     relative = (background - level[:, :, None, None, None]).clamp(-BACKGROUND_LIMIT, BACKGROUND_LIMIT) * visible
     profile = plateau_profile(conditions.mask)
@@ -131,28 +133,6 @@ def plateau_profile(mask: PatchMasks) -> Patches:
     soft = blur(mask.float(), sigma=1.0) * mask
     voxels = mask.flatten(1).sum(dim=1).clamp(min=1)
     return soft / (soft.flatten(1).sum(dim=1) / voxels).clamp(min=1e-6).view(-1, 1, 1, 1, 1)
-
-
-def grain_of(background: Patches, tissue: PatchMasks) -> Patches:
-    """What a Gaussian of one voxel takes out of the tissue: noise, and the finest anatomy."""
-    weight = blur(tissue.float(), sigma=1.0).clamp(min=1e-3)
-    return (background - blur(background * tissue, sigma=1.0) / weight) * tissue
-
-
-def grain_level(background: Patches, tissue: PatchMasks, mask: PatchMasks) -> Float[Tensor, "batch channels"]:
-    """Robust standard deviation of the grain around the lesions."""
-    return MAD_TO_SD * _masked_median(grain_of(background, tissue).abs(), ring(mask, tissue))
-
-
-def blur(x: Patches, sigma: float, radius: int = 3) -> Patches:
-    """Separable Gaussian; zero beyond the patch."""
-    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=x.device, dtype=x.dtype) / sigma) ** 2)
-    kernel, channels = kernel / kernel.sum(), x.shape[1]
-    for axis in range(3):
-        shape, padding = [1, 1, 1], [0, 0, 0]
-        shape[axis], padding[axis] = len(kernel), radius
-        x = F.conv3d(x, kernel.view(1, 1, *shape).expand(channels, 1, *shape), padding=padding, groups=channels)
-    return x
 
 
 def predictor(network: CompactUNet, problem: PaintProblem):
@@ -200,7 +180,7 @@ class LeFusion:
         lesion = self.sample(problem, generators)
         painted = problem.level[:, :, None, None, None] + problem.plateau + lesion
         own = [self.channels.index(channel) for channel in conditions.channels]
-        painted = painted[:, own] + self._grain(conditions, own)
+        painted = self._softened(painted[:, own], conditions) + self._grain(conditions, own)
         painted = _match_mean(painted, problem.level[:, own] + conditions.contrast, conditions.mask)
         return torch.where(conditions.mask, painted, conditions.background)
 
@@ -217,6 +197,13 @@ class LeFusion:
             )
             * problem.active
         )
+
+    def _softened(self, painted: Patches, conditions: PaintConditions) -> Patches:
+        """The lesion as blurred as the scan: its change to the smooth tissue below fades towards its rim."""
+        tissue = conditions.brain & ~conditions.mask
+        smooth = conditions.background - grain_of(conditions.background, conditions.brain)
+        sigmas = self.config.softness * excess_blur(scanner_blur(conditions.background, tissue, conditions.mask))
+        return smooth + blur_each((painted - smooth) * conditions.mask, sigmas)
 
     def _grain(self, conditions: PaintConditions, own: list[int]) -> Patches:
         """The host's own noise where the lesion will be; anatomy that a lesion replaces is cut off."""
@@ -236,13 +223,6 @@ def _spread(conditions: PaintConditions, channels: tuple[str, ...]) -> tuple[Pat
     own = [channels.index(channel) for channel in conditions.channels]
     background[:, own], contrast[:, own], present[:, own] = conditions.background, conditions.contrast, True
     return background, contrast, present
-
-
-def _masked_median(values: Patches, mask: PatchMasks) -> Float[Tensor, "batch channels"]:
-    medians = [
-        v[:, m[0]].median(dim=1).values if m.any() else v.new_zeros(len(v)) for v, m in zip(values, mask, strict=True)
-    ]
-    return torch.stack(medians)
 
 
 def _match_mean(painted: Patches, wanted: Float[Tensor, "batch channels"], mask: PatchMasks) -> Patches:

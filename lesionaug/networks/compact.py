@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -121,7 +122,7 @@ def noise_features(noise: Float[Tensor, " batch"]) -> Float[Tensor, "batch featu
 
 def _level(in_channels: int, out_channels: int, vector: int, blocks: int) -> nn.ModuleList:
     sizes = [in_channels, *[out_channels] * blocks]
-    return nn.ModuleList(ResidualBlock(a, b, vector) for a, b in zip(sizes, sizes[1:], strict=False))
+    return nn.ModuleList(ResidualBlock(a, b, vector) for a, b in pairwise(sizes))
 
 
 def _run(level: nn.ModuleList, x: Tensor, vector: Tensor) -> Tensor:

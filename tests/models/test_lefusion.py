@@ -7,7 +7,8 @@ import torch
 from scans import random_lefusion
 
 from lesionaug.models.base import ConstantContrast, Inpainter, PaintConditions
-from lesionaug.models.lefusion import grain_level, grain_of, plateau_profile, pose
+from lesionaug.models.grain import blur, grain_level, grain_of, scanner_blur
+from lesionaug.models.lefusion import plateau_profile, pose
 
 CHANNELS = ("flair", "t1w", "t2w")
 
@@ -98,3 +99,13 @@ def test_seeds_are_lesions():
     one, same, other = (paint(random_lefusion(), job(), seed) for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("width", [0.5, 0.7, 0.9])
+def test_blur_of_the_scanner_is_found(width):
+    generator = torch.Generator().manual_seed(3)
+    noise = torch.randn(1, 1, 32, 32, 32, generator=generator)
+    mask = torch.zeros(1, 1, 32, 32, 32, dtype=torch.bool)
+    mask[..., 8:24, 8:24, 8:24] = True
+    found = scanner_blur(blur(noise, width), ~mask, mask)
+    assert found.item() == pytest.approx(width, abs=0.12)
