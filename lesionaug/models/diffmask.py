@@ -29,6 +29,7 @@ FIELD_MEAN = -0.5  # of the scaled distance in control spheres; diffusion wants 
 OUTSIDE = -1 - FIELD_MEAN
 SMOOTH_FROM_VOXELS = 100
 USUAL_SLACK = 0.5  # voxels; in training a control sphere is up to one wider than the lesion that it holds
+TOLD_SLACK = 1.0  # voxels; that, and what rounding a centroid to a voxel takes off
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class DiffMask:
 
     def __call__(self, conditions: MaskConditions, generators: Sequence[torch.Generator]) -> PatchMasks:
         """See `MaskGenerator`."""
-        problem = pose(conditions, self.spacing_mm, USUAL_SLACK / 2)
+        problem = pose(conditions, self.spacing_mm, TOLD_SLACK)
         field = self._smoothed(self.sample(problem, generators), problem.room, conditions).cpu()
         voxels = (conditions.volume_mm3 / self.spacing_mm**3).round().int().clamp(min=1).tolist()
         masks = [cut_at_volume(f, room, n) for f, room, n in zip(field, problem.room.cpu(), voxels, strict=True)]

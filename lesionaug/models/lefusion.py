@@ -42,7 +42,7 @@ class LeFusionConfig:
         sigma_max: Noise level of the first.
         num_steps: Network calls per lesion.
         grain: Share of the host's grain that is kept in the lesion, per channel.
-        softness: Share of a blurred scan's excess blur that the lesion's rim is given.
+        softness: Share of a blurred scan's excess blur that the lesion's rim is given, per channel.
         widths: Of the network.
         blocks: Of the network.
         spacing_mm: Of the patches.
@@ -54,7 +54,7 @@ class LeFusionConfig:
     sigma_max: float = 3.0
     num_steps: int = 4
     grain: tuple[float, ...] = (1.15, 1.15, 1.15)
-    softness: float = 1.0
+    softness: tuple[float, ...] = (1.0, 0.3, 0.3)
     widths: tuple[int, ...] = (24, 48, 96)
     blocks: int = 1
     spacing_mm: float = 1.0
@@ -180,7 +180,7 @@ class LeFusion:
         lesion = self.sample(problem, generators)
         painted = problem.level[:, :, None, None, None] + problem.plateau + lesion
         own = [self.channels.index(channel) for channel in conditions.channels]
-        painted = self._softened(painted[:, own], conditions) + self._grain(conditions, own)
+        painted = self._softened(painted[:, own], conditions) + self._grain(conditions)
         painted = _match_mean(painted, problem.level[:, own] + conditions.contrast, conditions.mask)
         return torch.where(conditions.mask, painted, conditions.background)
 
@@ -202,16 +202,20 @@ class LeFusion:
         """The lesion as blurred as the scan: its change to the smooth tissue below fades towards its rim."""
         tissue = conditions.brain & ~conditions.mask
         smooth = conditions.background - grain_of(conditions.background, conditions.brain)
-        sigmas = self.config.softness * excess_blur(scanner_blur(conditions.background, tissue, conditions.mask))
+        widths = excess_blur(scanner_blur(conditions.background, tissue, conditions.mask))
+        sigmas = widths * self._per_channel(self.config.softness, conditions.channels).to(widths)
         return smooth + blur_each((painted - smooth) * conditions.mask, sigmas)
 
-    def _grain(self, conditions: PaintConditions, own: list[int]) -> Patches:
+    def _grain(self, conditions: PaintConditions) -> Patches:
         """The host's own noise where the lesion will be; anatomy that a lesion replaces is cut off."""
         level = grain_level(conditions.background, conditions.brain & ~conditions.mask, conditions.mask)
         limit = GRAIN_LIMIT * level[:, :, None, None, None]
         grain = grain_of(conditions.background, conditions.brain)
-        share = torch.tensor([self.config.grain[index] for index in own]).to(grain).view(1, -1, 1, 1, 1)
+        share = self._per_channel(self.config.grain, conditions.channels).to(grain)[:, None, None, None]
         return share * torch.maximum(torch.minimum(grain, limit), -limit)
+
+    def _per_channel(self, values: tuple[float, ...], channels: tuple[str, ...]) -> Float[Tensor, " channels"]:
+        return torch.tensor([values[self.channels.index(channel)] for channel in channels])
 
 
 def _spread(conditions: PaintConditions, channels: tuple[str, ...]) -> tuple[Patches, Tensor, Tensor]:
