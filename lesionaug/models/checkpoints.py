@@ -10,8 +10,9 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -25,6 +26,7 @@ CONFIG = "config.json"
 REQUIRED = ("model", "architecture", "digest")
 """What every `config.json` says; the rest belongs to the architecture."""
 
+Settings = TypeVar("Settings")
 Config = dict[str, Any]
 State = dict[str, Tensor]
 
@@ -99,6 +101,12 @@ def load_config(folder: str | Path) -> Config:
             f"Expected {', '.join(REQUIRED)} in {path}, got no {', '.join(missing)}; save the model again"
         )
     return config
+
+
+def settings_from(kind: type[Settings], config: Mapping[str, Any]) -> Settings:
+    """The part of a configuration that is a dataclass of settings; JSON's lists become tuples."""
+    known = {field.name for field in fields(kind)}
+    return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in config.items() if key in known})
 
 
 def digest_of(content: bytes) -> str:

@@ -8,7 +8,7 @@ prior's business, shape the network's. Noise, loss and mask are confined to the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import product
 
@@ -19,9 +19,10 @@ from torch import Tensor
 
 from lesionaug.diffusion.edm import Preconditioning
 from lesionaug.models.base import PATCH_SHAPES, MaskConditions, patch_offsets_mm
+from lesionaug.models.checkpoints import settings_from
 from lesionaug.models.few_steps import sample_in_few_steps
 from lesionaug.models.grain import blur_each, excess_blur
-from lesionaug.networks.compact import CompactConfig, CompactUNet
+from lesionaug.networks.compact import CompactConfig, CompactUNet, restore
 from lesionaug.types import Mask, Patches, PatchMasks
 
 FIELD_LIMIT = 2.0  # voxels; distances beyond say nothing about the surface
@@ -55,12 +56,6 @@ class DiffMaskConfig:
     widths: tuple[int, ...] = (16, 32, 64)
     blocks: int = 2
     spacing_mm: float = 1.0
-
-    @classmethod
-    def from_dict(cls, values: dict) -> DiffMaskConfig:
-        """From JSON; keys that are not the configuration's are left."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known})
 
     @property
     def network(self) -> CompactConfig:
@@ -125,11 +120,8 @@ class DiffMask:
         cls, config: dict, state: dict[str, Tensor], *, device: torch.device | str = "cpu", num_steps: int | None = None
     ) -> DiffMask:
         """From what `lesionaug.models.checkpoints` read."""
-        settings = DiffMaskConfig.from_dict(config)
-        network = CompactUNet(settings.network)
-        network.load_state_dict({name: value.float() for name, value in state.items()})
-        network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last_3d)
-        return cls(network, settings, num_steps or settings.num_steps)
+        settings = settings_from(DiffMaskConfig, config)
+        return cls(restore(settings.network, state, device), settings, num_steps or settings.num_steps)
 
     @property
     def spacing_mm(self) -> float:

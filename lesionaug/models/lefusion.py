@@ -13,7 +13,7 @@ alone, and nothing else is ever written. Three choices carry it (`docs/architect
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,9 +22,10 @@ from torch import Tensor
 from lesionaug.diffusion.edm import Preconditioning
 from lesionaug.intensity import ring
 from lesionaug.models.base import PATCH_SHAPES, PaintConditions
+from lesionaug.models.checkpoints import settings_from
 from lesionaug.models.few_steps import sample_in_few_steps
 from lesionaug.models.grain import blur, blur_each, excess_blur, grain_level, grain_of, masked_median, scanner_blur
-from lesionaug.networks.compact import CompactConfig, CompactUNet
+from lesionaug.networks.compact import CompactConfig, CompactUNet, restore
 from lesionaug.types import Patches, PatchMasks
 
 BACKGROUND_LIMIT = 6.0  # robust units; fat, vessels and artefacts beyond tell a lesion nothing
@@ -58,12 +59,6 @@ class LeFusionConfig:
     widths: tuple[int, ...] = (24, 48, 96)
     blocks: int = 1
     spacing_mm: float = 1.0
-
-    @classmethod
-    def from_dict(cls, values: dict) -> LeFusionConfig:
-        """From JSON; keys that are not the configuration's are left."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known})
 
     @property
     def network(self) -> CompactConfig:
@@ -158,11 +153,8 @@ class LeFusion:
         cls, config: dict, state: dict[str, Tensor], *, device: torch.device | str = "cpu", num_steps: int | None = None
     ) -> LeFusion:
         """From what `lesionaug.models.checkpoints` read."""
-        settings = LeFusionConfig.from_dict(config)
-        network = CompactUNet(settings.network)
-        network.load_state_dict({name: value.float() for name, value in state.items()})
-        network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last_3d)
-        return cls(network, settings, num_steps or settings.num_steps)
+        settings = settings_from(LeFusionConfig, config)
+        return cls(restore(settings.network, state, device), settings, num_steps or settings.num_steps)
 
     @property
     def spacing_mm(self) -> float:

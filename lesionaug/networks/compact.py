@@ -11,6 +11,7 @@ four times the iterations for the same error (see `docs/architecture.md`).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -86,6 +87,13 @@ class CompactUNet(nn.Module):
         for level in self.decoder:
             x = _run(level, torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skips.pop()], dim=1), vector)
         return self.head(x)
+
+
+def restore(config: CompactConfig, state: Mapping[str, Tensor], device: torch.device | str) -> CompactUNet:
+    """A network to sample with: single precision, no gradients, laid out for fast convolutions."""
+    network = CompactUNet(config)
+    network.load_state_dict({name: value.float() for name, value in state.items()})
+    return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last_3d)
 
 
 class ResidualBlock(nn.Module):
