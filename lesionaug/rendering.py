@@ -62,8 +62,15 @@ class RenderedLesion:
 class Renderer(Protocol):
     """Renders requests; `patch_shape` says how large a patch it wants for a lesion."""
 
-    spacing_mm: float
-    channels: tuple[str, ...]
+    @property
+    def spacing_mm(self) -> float:
+        """Of the patches."""
+        ...
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Contrasts that can be painted."""
+        ...
 
     def patch_shape(self, extent_mm: float) -> tuple[int, int, int]:
         """Voxels of the patch for a control sphere of this diameter."""

@@ -58,9 +58,15 @@ class PaintConditions:
 class MaskGenerator(Protocol):
     """Draws one lesion mask per control sphere."""
 
-    spacing_mm: float
-    patch_shapes: tuple[tuple[int, int, int], ...]
-    """Patch shapes the model was trained on, ascending."""
+    @property
+    def spacing_mm(self) -> float:
+        """Of the patches."""
+        ...
+
+    @property
+    def patch_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """Patch shapes the model was trained on, ascending."""
+        ...
 
     def __call__(self, conditions: MaskConditions, generators: Sequence[torch.Generator]) -> PatchMasks:
         """Masks inside both the control sphere and `conditions.allowed`."""
@@ -71,10 +77,20 @@ class MaskGenerator(Protocol):
 class Inpainter(Protocol):
     """Paints lesion tissue into healthy tissue."""
 
-    spacing_mm: float
-    patch_shapes: tuple[tuple[int, int, int], ...]
-    channels: tuple[str, ...]
-    """Contrasts the model can paint."""
+    @property
+    def spacing_mm(self) -> float:
+        """Of the patches."""
+        ...
+
+    @property
+    def patch_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """Patch shapes the model was trained on, ascending."""
+        ...
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Contrasts the model can paint."""
+        ...
 
     def __call__(self, conditions: PaintConditions, generators: Sequence[torch.Generator]) -> Patches:
         """Intensities like `conditions.background`; only those inside the mask are used."""
