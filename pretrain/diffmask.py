@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 import tyro
 from lesionaug.pretrain.augment import draw, missing_tissue, turn
-from lesionaug.pretrain.fit import FitConfig, fit
+from lesionaug.pretrain.fit import FitConfig, fit, held_out_loss, write_model
 from lesionaug.pretrain.patches import THIS, PatchGroup, read_store
 from lesionaug.pretrain.provenance import write_provenance
 from scipy.ndimage import distance_transform_edt
@@ -17,7 +17,6 @@ from torch import Tensor
 
 from lesionaug.diffusion.edm import Preconditioning, training_sigmas
 from lesionaug.models.base import MaskConditions, patch_offsets_mm
-from lesionaug.models.checkpoints import save_model
 from lesionaug.models.diffmask import FIELD_LIMIT, FIELD_MEAN, USUAL_SLACK, DiffMaskConfig, DrawProblem, pose, predictor
 from lesionaug.models.few_steps import network_precision
 from lesionaug.networks.compact import CompactUNet
@@ -127,17 +126,13 @@ def main(config: DiffMaskTraining) -> None:
         sigma = training_sigmas(len(clean), config.sigma_mean, config.sigma_spread, generator)
         return loss_of(net, problem, clean, sigma, torch.randn(clean.shape, generator=generator), precondition)
 
-    source = Lessons(held) if held else None
-
-    @torch.no_grad()
     def validate(average: CompactUNet) -> dict:
-        generator = torch.Generator().manual_seed(1)
-        return {"held": round(sum(loss(generator, average, source).item() for _ in range(16)) / 16, 5)}
+        source = Lessons(held)
+        return held_out_loss(lambda generator: loss(generator, average, source), batches=16)
 
     write_provenance(config.output, config, own, held)
     average = fit(network, loss, config.fit, config.output, validate if held else None)
-    settings = {"model": "diffmask", "architecture": "compact", **asdict(config.model)}
-    save_model(config.output / "model", settings, {name: value.half() for name, value in average.state_dict().items()})
+    write_model(config.output, "diffmask", config.model, average)
 
 
 if __name__ == "__main__":

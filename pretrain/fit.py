@@ -10,11 +10,14 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from lesionaug.models.checkpoints import save_model
 
 Loss = Callable[[torch.Generator], Tensor]
 """Draws a batch with the generator and gives its loss."""
@@ -77,6 +80,19 @@ def fit(
             _keep(state, run / "last.pt")
             running = []
     return state.average
+
+
+@torch.no_grad()
+def held_out_loss(loss: Loss, batches: int) -> dict[str, float]:
+    """Mean loss over the same batches each time, for the log."""
+    generator = torch.Generator().manual_seed(1)
+    return {"held": round(sum(loss(generator).item() for _ in range(batches)) / batches, 5)}
+
+
+def write_model(run: Path, job: str, settings: Any, network: nn.Module) -> None:
+    """The model folder of a finished run, `run/model`, in half precision."""
+    config = {"model": job, "architecture": "compact", **asdict(settings)}
+    save_model(run / "model", config, {name: value.half() for name, value in network.state_dict().items()})
 
 
 @dataclass

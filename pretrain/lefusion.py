@@ -6,20 +6,19 @@ contrast is about nothing. The second teaches anatomy from many more places than
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 import tyro
 from lesionaug.pretrain.augment import draw, keep_channels, turn
-from lesionaug.pretrain.fit import FitConfig, fit
+from lesionaug.pretrain.fit import FitConfig, fit, held_out_loss, write_model
 from lesionaug.pretrain.patches import BRAIN, OTHER, THIS, PatchGroup, read_store
 from lesionaug.pretrain.provenance import write_provenance
 from torch import Tensor
 
 from lesionaug.diffusion.edm import Preconditioning, training_sigmas
 from lesionaug.models.base import PaintConditions
-from lesionaug.models.checkpoints import save_model
 from lesionaug.models.few_steps import network_precision
 from lesionaug.models.lefusion import LeFusionConfig, PaintProblem, pose, predictor
 from lesionaug.networks.compact import CompactUNet
@@ -174,16 +173,13 @@ def main(config: LeFusionTraining) -> None:
         noise = torch.randn(lesson.image.shape, generator=generator)
         return loss_of(net, lesson, sigma, noise, precondition)
 
-    @torch.no_grad()
     def validate(average: CompactUNet) -> dict:
         source = Lessons(held, shapes, replace(config, healthy=0.0, forget=0.0))
-        generator = torch.Generator().manual_seed(1)
-        return {"held": round(sum(loss(generator, average, source).item() for _ in range(24)) / 24, 5)}
+        return held_out_loss(lambda generator: loss(generator, average, source), batches=24)
 
     write_provenance(config.output, config, own, held)
     average = fit(network, loss, config.fit, config.output, validate if held else None)
-    settings = {"model": "lefusion", "architecture": "compact", **asdict(config.model)}
-    save_model(config.output / "model", settings, {name: value.half() for name, value in average.state_dict().items()})
+    write_model(config.output, "lefusion", config.model, average)
 
 
 if __name__ == "__main__":
