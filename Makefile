@@ -45,6 +45,9 @@ clean:
 	$(PIP) install --quiet $(PINS) --group test --editable ".[anatomy,demo,hub,report]"
 	@touch $@
 
+# pyright reads no editable installation; the links are lesionaug.pretrain and lesionaug.integrations for it.
 .venv/.lint: .venv/.test
 	$(PIP) install --quiet $(PINS) --group lint
+	mkdir -p .venv/pyright/lesionaug
+	ln -sfn $(CURDIR)/lesionaug/__init__.py $(CURDIR)/pretrain $(CURDIR)/integrations .venv/pyright/lesionaug
 	@touch $@
