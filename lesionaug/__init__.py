@@ -22,7 +22,18 @@ _HOME = {
     "SyntheticMSLesion": "lesionaug.transform",
 }
 
-__all__ = ["__version__", *sorted(_HOME)]
+__all__ = [
+    "LesionPlan",
+    "LesionPrior",
+    "LesionSpec",
+    "LesionSynthesizer",
+    "PlanOptions",
+    "RenderMSLesions",
+    "Scan",
+    "SyntheticMSLesion",
+    "__version__",
+    "load_synthesizer",
+]
 
 if TYPE_CHECKING:
     from lesionaug.prior import LesionPrior, PlanOptions

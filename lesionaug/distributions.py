@@ -18,7 +18,7 @@ class Quantiles:
     values: Table
 
     @classmethod
-    def of(cls, sample: Sequence[float], points: int = 65) -> Quantiles:
+    def of(cls, sample: Sequence[float] | np.ndarray, points: int = 65) -> Quantiles:
         """Quantiles of a sample, linear between its points."""
         table = np.quantile(np.asarray(sample, float), np.linspace(0, 1, points))
         return cls(tuple(round(float(value), 5) for value in table))

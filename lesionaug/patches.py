@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lesionaug.types import Mask, Volume
+from lesionaug.types import Mask, Volume, triple
 
 SAME_SPACING = 0.1  # relative; within it a voxel of the scan counts as one of the model
 
@@ -40,7 +40,7 @@ class PatchGrid:
         model_spacing_mm: float,
     ) -> PatchGrid:
         """Grid of a patch at the model's spacing."""
-        step = tuple(_snap(model_spacing_mm / spacing) for spacing in spacing_mm)
+        step = triple(_snap(model_spacing_mm / spacing) for spacing in spacing_mm)
         return cls(center, shape, step)
 
     @property
@@ -54,7 +54,7 @@ class PatchGrid:
         high = [
             math.floor(c + (n - 1 - n // 2) * s) + 1 for c, n, s in zip(self.center, self.shape, self.step, strict=True)
         ]
-        return tuple(slice(max(a, 0), min(b, n)) for a, b, n in zip(low, high, scan_shape, strict=True))
+        return triple(slice(max(a, 0), min(b, n)) for a, b, n in zip(low, high, scan_shape, strict=True))
 
 
 def _snap(step: float) -> float:

@@ -76,9 +76,8 @@ class _Goal:
         return cls(round(prior.count.draw(generator)) if wanted is None else int(wanted), None)
 
     def reached(self, count: int, volume_mm3: float) -> bool:
-        if self.count is not None:
-            return count >= self.count
-        return volume_mm3 >= self.load_mm3
+        enough = self.count is not None and count >= self.count
+        return enough or (self.load_mm3 is not None and volume_mm3 >= self.load_mm3)
 
     def largest_mm3(self, volume_mm3: float) -> float:
         """A larger lesion would miss the load by more than leaving it out."""
@@ -220,7 +219,7 @@ class Room:
         reach = size.diameter_mm / 2 + GAP_MM
         if any(np.linalg.norm(position - other) <= reach + radius for other, radius in taken):
             return False
-        return self.old is None or self.old.query(position, distance_upper_bound=reach)[0] > reach
+        return self.old is None or bool(self.old.query(position, distance_upper_bound=reach)[0] > reach)
 
     def _has_room(self, voxel: np.ndarray, size: Size) -> bool:
         """Whether the control sphere holds enough allowed voxels; those it touches count, as voxels may be coarse."""

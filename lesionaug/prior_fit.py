@@ -26,6 +26,7 @@ from lesionaug.errors import LesionAugError
 from lesionaug.io import read_nifti
 from lesionaug.prior import LesionPrior
 from lesionaug.scan import CHANNELS, REGIONS, Scan
+from lesionaug.types import triple
 
 MIN_MM3 = 3.0
 MIN_IN_REGION = 30  # lesions, below which a region takes the sizes of all
@@ -142,8 +143,7 @@ def lesion_regions(scan: ObservedScan, lesions: _Lesions) -> np.ndarray:
     if scan.brain is None or not len(lesions.centroid):
         return np.zeros(len(lesions.centroid), np.uint8)
     atlas = packaged_atlas()
-    orientation = nib.orientations.io_orientation(scan.affine)
-    image = nib.Nifti1Image(scan.brain.astype(np.uint8), scan.affine).as_reoriented(orientation)
+    image = nib.as_closest_canonical(nib.Nifti1Image(scan.brain.astype(np.uint8), scan.affine))
     to_voxel = np.linalg.inv(atlas.affine) @ atlas.place(np.asarray(image.dataobj) > 0, image.affine) @ scan.affine
     places = np.rint(lesions.centroid @ to_voxel[:3, :3].T + to_voxel[:3, 3]).astype(int)
     places = tuple(np.clip(places, 0, np.array(atlas.maps.shape[1:]) - 1).T)
@@ -195,7 +195,7 @@ def _contrasts(scan: ObservedScan) -> list[tuple[np.ndarray, float]]:
     names = tuple(scan.images)
     image = torch.stack([torch.from_numpy(scan.images[name].astype(np.float32)) for name in names])
     mask, brain = torch.from_numpy(scan.lesions)[None], torch.from_numpy(scan.brain)[None]
-    spacing = tuple(float(s) for s in checked_spacing(scan.affine))
+    spacing = triple(float(s) for s in checked_spacing(scan.affine))
     nothing = torch.zeros(brain.shape)
     seen = Scan(image, names, mask, brain, nothing, nothing.byte(), spacing)
     result = []

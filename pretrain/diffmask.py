@@ -19,7 +19,7 @@ from lesionaug.diffusion.edm import Preconditioning, training_sigmas
 from lesionaug.models.base import MaskConditions, patch_offsets_mm
 from lesionaug.models.diffmask import FIELD_LIMIT, FIELD_MEAN, USUAL_SLACK, DiffMaskConfig, DrawProblem, pose, predictor
 from lesionaug.models.few_steps import network_precision
-from lesionaug.networks.compact import CompactUNet
+from lesionaug.networks.compact import CompactUNet, channels_last
 
 BATCH = {16: 12, 24: 5, 32: 2, 48: 1}
 """Patches per step by their size: about the same work."""
@@ -119,7 +119,7 @@ def main(config: DiffMaskTraining) -> None:
     held = [group for group in groups if group.patient in config.hold_out]
     lessons, precondition = Lessons(own), Preconditioning(config.model.sigma_data)
     torch.manual_seed(config.fit.seed)
-    network = CompactUNet(config.model.network).to(memory_format=torch.channels_last_3d)
+    network = channels_last(CompactUNet(config.model.network))
 
     def loss(generator: torch.Generator, net: CompactUNet = network, source: Lessons = lessons) -> Tensor:
         problem, clean = source.draw(generator)

@@ -10,15 +10,17 @@ import math
 import os
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from lesionaug.models.checkpoints import save_model
 
+Network = TypeVar("Network", bound=nn.Module)
 Loss = Callable[[torch.Generator], Tensor]
 """Draws a batch with the generator and gives its loss."""
 
@@ -51,8 +53,8 @@ class FitConfig:
 
 
 def fit(
-    network: nn.Module, loss: Loss, config: FitConfig, run: Path, validate: Callable[[nn.Module], dict] | None = None
-) -> nn.Module:
+    network: Network, loss: Loss, config: FitConfig, run: Path, validate: Callable[[Network], dict] | None = None
+) -> Network:
     """Train, resuming from `run/last.pt` where there is one, and return the averaged network.
 
     Args:
@@ -96,18 +98,16 @@ def write_model(run: Path, job: str, settings: Any, network: nn.Module) -> None:
 
 
 @dataclass
-class _State:
-    network: nn.Module
-    average: nn.Module
+class _State(Generic[Network]):
+    network: Network
+    average: Network
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
     step: int = 0
 
 
-def _start(network: nn.Module, config: FitConfig) -> _State:
-    average = torch.optim.swa_utils.AveragedModel(network).module
-    average.load_state_dict(network.state_dict())
-    average.requires_grad_(False)
+def _start(network: Network, config: FitConfig) -> _State[Network]:
+    average = deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=1e-4)
     return _State(network, average, optimizer, torch.Generator().manual_seed(config.seed))
 

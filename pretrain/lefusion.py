@@ -21,7 +21,7 @@ from lesionaug.diffusion.edm import Preconditioning, training_sigmas
 from lesionaug.models.base import PaintConditions
 from lesionaug.models.few_steps import network_precision
 from lesionaug.models.lefusion import LeFusionConfig, PaintProblem, pose, predictor
-from lesionaug.networks.compact import CompactUNet
+from lesionaug.networks.compact import CompactUNet, channels_last
 
 BATCH = {16: 12, 24: 5, 32: 2, 48: 1}
 """Patches per step by their size: about the same work."""
@@ -165,7 +165,7 @@ def main(config: LeFusionTraining) -> None:
     shapes = read_store(config.shapes) if config.shapes else own
     lessons, precondition = Lessons(own, shapes, config), Preconditioning(config.model.sigma_data)
     torch.manual_seed(config.fit.seed)
-    network = CompactUNet(config.model.network).to(memory_format=torch.channels_last_3d)
+    network = channels_last(CompactUNet(config.model.network))
 
     def loss(generator: torch.Generator, net: CompactUNet = network, source: Lessons = lessons) -> Tensor:
         lesson = source.draw(generator)

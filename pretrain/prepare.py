@@ -14,6 +14,10 @@ import nibabel as nib
 import numpy as np
 import tyro
 from lesionaug.pretrain.patches import LabelledScan, write_scan
+from nibabel.spatialimages import SpatialImage
+
+from lesionaug.errors import LesionAugError
+from lesionaug.types import triple
 
 FILE_NAMES = {"flair": ("flair",), "t1w": ("t1w", "t1"), "t2w": ("t2w", "t2")}
 
@@ -43,18 +47,25 @@ def find_scans(root: Path) -> Iterator[LabelledScan]:
 
 
 def _read_scan(lesions: Path, brain: Path, subject: str) -> LabelledScan:
-    header = nib.load(lesions)
+    mask = _open(lesions)
     images = {} if lesions.name != "lesion.nii.gz" else _images(lesions.parent)
-    arrays = [np.asarray(nib.load(file).dataobj, dtype=np.float32) for file in images.values()]
+    arrays = [np.asarray(_open(file).dataobj, dtype=np.float32) for file in images.values()]
     return LabelledScan(
         subject=subject,
         patient=subject.split("_T")[0],
         channels=tuple(images),
-        image=np.stack(arrays) if arrays else np.zeros((0, *header.shape), np.float32),
-        lesions=np.asarray(header.dataobj) > 0,
-        brain=np.asarray(nib.load(brain).dataobj) > 0,
-        spacing_mm=tuple(float(s) for s in header.header.get_zooms()[:3]),
+        image=np.stack(arrays) if arrays else np.zeros((0, *mask.shape), np.float32),
+        lesions=np.asarray(mask.dataobj) > 0,
+        brain=np.asarray(_open(brain).dataobj) > 0,
+        spacing_mm=triple(float(s) for s in mask.header.get_zooms()[:3]),
     )
+
+
+def _open(path: Path) -> SpatialImage:
+    image = nib.load(path)
+    if not isinstance(image, SpatialImage):
+        raise LesionAugError(f"Expected a NIfTI file, got {type(image).__name__} in {path}; convert it to .nii.gz")
+    return image
 
 
 def _images(folder: Path) -> dict[str, Path]:

@@ -116,6 +116,7 @@ def test_help_needs_no_torch():
 def test_public_names_are_there():
     import lesionaug
 
+    assert set(lesionaug.__all__) == {"__version__", *lesionaug._HOME}
     for name in lesionaug.__all__:
         assert getattr(lesionaug, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -44,7 +44,7 @@ def fit_atlas(data: Path, patients: Sequence[str] | None = None) -> Atlas:
 
 def location_map(atlas: Atlas, data: Path, patients: Sequence[str] | None = None) -> np.ndarray:
     """Density of lesions, each counted once, spread over its voxels; sums to one."""
-    own = _smooth(sum(_patient_density(atlas, *scan) for scan in _scans(data, patients)))
+    own = _smooth(np.sum([_patient_density(atlas, *scan) for scan in _scans(data, patients)], axis=0))
     template, template_affine = _canonical(data / TEMPLATE)
     # The atlas is near MNI, and as far from it as the template's outline is from the mean outline.
     from_mni = atlas.place(template > 0, template_affine)

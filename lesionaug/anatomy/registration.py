@@ -21,7 +21,7 @@ from lesionaug.anatomy.labels import anatomy_from_labels
 from lesionaug.errors import LesionAugError
 from lesionaug.folders import complete_folder
 from lesionaug.io import NiftiImage, gzipped, read_intensities, read_mask, read_nifti
-from lesionaug.types import Volume
+from lesionaug.types import Volume, triple
 
 TEMPLATE_MM = 2
 LEVELS = ((100, 50), (3.0, 1.0), (4, 2))  # iterations, smoothing and subsampling, coarse to fine
@@ -39,13 +39,13 @@ def register_to_mni(image: Volume, affine: np.ndarray) -> np.ndarray:
         LesionAugError: dipy or nilearn is not installed, or the registration failed.
     """
     affine_registration, template = _tools()
-    grid = ReducedGrid.of(tuple(image.shape[1:]), affine)
+    grid = ReducedGrid.of(triple(image.shape[1:]), affine)
     reduced = np.stack([grid.reduce(grid.orient(channel)) for channel in image])
     brain, placed = find_brain(reduced, grid.affine, packaged_atlas())
     iterations, sigmas, factors = LEVELS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # dipy's own, on the optimiser's steps
-        _, mni_to_world = affine_registration(
+        registration = affine_registration(
             reduced[0] * brain,
             np.asarray(template.dataobj, np.float32),
             moving_affine=grid.affine,
@@ -56,7 +56,7 @@ def register_to_mni(image: Volume, affine: np.ndarray) -> np.ndarray:
             sigmas=list(sigmas),
             factors=list(factors),
         )
-    registered = np.linalg.inv(mni_to_world)
+    registered = np.linalg.inv(registration[1])  # from MNI to the scan
     _check_shift(_mni_to_atlas() @ registered, placed, brain, grid.affine)
     return registered
 

@@ -59,15 +59,16 @@ def sample_dpmpp_2m(denoise: Denoise, x: Patches, sigmas: Sigmas) -> Patches:
     Reference:
         Lu et al., "DPM-Solver++", 2022 (arXiv 2211.01095), algorithm 2.
     """
-    last_clean, last_h = None, None
+    last: tuple[Tensor, Tensor] | None = None
     for now, then in _pairs(sigmas):
         clean = denoise(x, now.expand(len(x)))
         h = (now / then).log()  # lambda = -log(sigma); infinite in a step to zero
         ahead = clean
-        if last_clean is not None and then > 0:
+        if last is not None and then > 0:
+            last_clean, last_h = last
             ahead = clean + (clean - last_clean) * (h / (2 * last_h))
         x = ahead + (then / now) * (x - ahead)
-        last_clean, last_h = clean, h
+        last = clean, h
     return x
 
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -21,12 +21,15 @@ from torch import Tensor
 
 from lesionaug.errors import LesionAugError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
 REQUIRED = ("model", "architecture", "digest")
 """What every `config.json` says; the rest belongs to the architecture."""
 
-Settings = TypeVar("Settings")
+Settings = TypeVar("Settings", bound="DataclassInstance")
 Config = dict[str, Any]
 State = dict[str, Tensor]
 

@@ -6,6 +6,8 @@ Reference:
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
@@ -42,13 +44,13 @@ def control_spheres(lesions: BoolVolume) -> BoolVolume:
 def ball(shape: tuple[int, ...], center: tuple[int, ...], radius: float) -> BoolVolume:
     """Voxels no farther than `radius` from `center`."""
     squares = [(x - c) ** 2 for x, c in zip(np.ogrid[tuple(map(slice, shape))], center, strict=True)]
-    return sum(squares) <= radius**2
+    return reduce(np.add, squares) <= radius**2
 
 
 def ellipsoid(shape: tuple[int, ...], center: tuple[int, ...], semi_axes: tuple[float, ...]) -> BoolVolume:
     """Voxels of an ellipsoid along the axes of the volume."""
     terms = [((x - c) / a) ** 2 for x, c, a in zip(np.ogrid[tuple(map(slice, shape))], center, semi_axes, strict=True)]
-    return sum(terms) <= 1
+    return reduce(np.add, terms) <= 1
 
 
 def random_ellipsoids(random: np.random.RandomState) -> BoolVolume:

@@ -121,6 +121,8 @@ class Attention(nn.Module):
 class Rotary(nn.Module):
     """Turns neighbouring pairs of numbers by an angle proportional to the token's position."""
 
+    freqs: Float[Tensor, " pairs"]
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("freqs", ROTARY_BASE ** (-torch.arange(0, HEAD_SIZE, 2) / HEAD_SIZE))

@@ -60,10 +60,8 @@ class CompactUNet(nn.Module):
             for n in reversed(range(len(widths) - 1))
         )
         self.head = nn.Sequential(
-            nn.GroupNorm(8, widths[0]), nn.SiLU(), nn.Conv3d(widths[0], config.out_channels, 3, padding=1)
+            nn.GroupNorm(8, widths[0]), nn.SiLU(), _silent(nn.Conv3d(widths[0], config.out_channels, 3, padding=1))
         )
-        nn.init.zeros_(self.head[-1].weight)
-        nn.init.zeros_(self.head[-1].bias)
 
     def forward(
         self,
@@ -93,7 +91,13 @@ def restore(config: CompactConfig, state: Mapping[str, Tensor], device: torch.de
     """A network to sample with: single precision, no gradients, laid out for fast convolutions."""
     network = CompactUNet(config)
     network.load_state_dict({name: value.float() for name, value in state.items()})
-    return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last_3d)
+    return channels_last(network.eval().requires_grad_(False).to(device))
+
+
+def channels_last(network: CompactUNet) -> CompactUNet:
+    """The network itself, laid out for fast convolutions."""
+    # torch documents this argument of Module.to, but its overloads have it only beside a tensor.
+    return network.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]
 
 
 class ResidualBlock(nn.Module):
@@ -105,10 +109,8 @@ class ResidualBlock(nn.Module):
         self.conv_in = nn.Conv3d(in_channels, out_channels, 3, padding=1)
         self.film = nn.Linear(vector, 2 * out_channels)
         self.norm_out = nn.GroupNorm(8, out_channels)
-        self.conv_out = nn.Conv3d(out_channels, out_channels, 3, padding=1)
+        self.conv_out = _silent(nn.Conv3d(out_channels, out_channels, 3, padding=1))
         self.shortcut = nn.Identity() if in_channels == out_channels else nn.Conv3d(in_channels, out_channels, 1)
-        nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(self.conv_out.bias)
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         """`x` plus what the block adds."""
@@ -133,7 +135,14 @@ def _level(in_channels: int, out_channels: int, vector: int, blocks: int) -> nn.
     return nn.ModuleList(ResidualBlock(a, b, vector) for a, b in pairwise(sizes))
 
 
-def _run(level: nn.ModuleList, x: Tensor, vector: Tensor) -> Tensor:
-    for block in level:
+def _silent(convolution: nn.Conv3d) -> nn.Conv3d:
+    """The convolution itself, that starts with zeros."""
+    for parameter in convolution.parameters():
+        nn.init.zeros_(parameter)
+    return convolution
+
+
+def _run(level: nn.Module, x: Tensor, vector: Tensor) -> Tensor:
+    for block in level.children():
         x = block(x, vector)
     return x

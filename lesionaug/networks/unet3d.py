@@ -108,13 +108,15 @@ class Unet3D(nn.Module):
         x = self.init_conv(x)
         skips = [x]
         x = self.init_temporal_attn(x, bias)
-        for block1, block2, spatial, temporal, downsample in self.downs:
+        for level in self.downs:
+            block1, block2, spatial, temporal, downsample = level.children()
             x = temporal(spatial(block2(block1(x, context), context)), bias)
             skips.append(x)
             x = downsample(x)
         x = self.mid_temporal_attn(self.mid_spatial_attn(self.mid_block1(x, context)), bias)
         x = self.mid_block2(x, context)
-        for block1, block2, spatial, temporal, upsample in self.ups:
+        for level in self.ups:
+            block1, block2, spatial, temporal, upsample = level.children()
             x = torch.cat((x, skips.pop()), dim=1)
             x = upsample(temporal(spatial(block2(block1(x, context), context)), bias))
         return self.final_conv(torch.cat((x, skips.pop()), dim=1))
