@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lesionaug.errors import LesionAugError
+from lesionaug.types import triple
 
 REDUCED_MM = 2.0
 MARGIN = 2  # reduced voxels around what is cropped to
@@ -54,12 +55,12 @@ class ReducedGrid:
         spacing = checked_spacing(affine)
         orientation = nib.orientations.io_orientation(affine)
         order = np.argsort(orientation[:, 0])
-        factors = tuple(max(1, int(REDUCED_MM / spacing[axis] + 0.5)) for axis in order)
+        factors = triple(max(1, int(REDUCED_MM / spacing[axis] + 0.5)) for axis in order)
         average = np.diag((*factors, 1.0))
         average[:3, 3] = (np.asarray(factors) - 1) / 2
         reoriented = affine @ nib.orientations.inv_ornt_aff(orientation, shape)
-        size = tuple(shape[axis] for axis in order)
-        blocks = tuple(-(-n // f) for n, f in zip(size, factors, strict=True))
+        size = triple(shape[axis] for axis in order)
+        blocks = triple(-(-n // f) for n, f in zip(size, factors, strict=True))
         return cls(size, orientation, factors, reoriented @ average, (0, 0, 0), blocks)
 
     def cropped(self, mask: np.ndarray) -> tuple[ReducedGrid, tuple[slice, ...]]:
@@ -69,8 +70,8 @@ class ReducedGrid:
         box = tuple(slice(b.start, min(b.stop, n)) for b, n in zip(box, self.reduced_shape, strict=True))
         offset = np.eye(4)
         offset[:3, 3] = [b.start for b in box]
-        start = tuple(s + b.start for s, b in zip(self.start, box, strict=True))
-        shape = tuple(b.stop - b.start for b in box)
+        start = triple(s + b.start for s, b in zip(self.start, box, strict=True))
+        shape = triple(b.stop - b.start for b in box)
         return replace(self, affine=self.affine @ offset, start=start, reduced_shape=shape), box
 
     @property
