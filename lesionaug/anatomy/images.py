@@ -14,7 +14,7 @@ from lesionaug.anatomy.grids import ReducedGrid
 from lesionaug.anatomy.location import location_weight
 from lesionaug.anatomy.regions import region_map
 from lesionaug.anatomy.tissue import FLUID, GREY, LESION, WHITE, classify
-from lesionaug.types import Mask, Volume
+from lesionaug.types import Mask, Volume, triple
 
 WHITE_ENOUGH = 0.3
 LIKELY_WHITE = 4.0  # odds against grey matter in the atlas above which a grey look does not exclude a voxel
@@ -46,7 +46,7 @@ def anatomy_from_images(
     Raises:
         LesionAugError: No brain is found, or the affine makes no sense.
     """
-    grid = ReducedGrid.of(tuple(image.shape[1:]), affine)
+    grid = ReducedGrid.of(triple(image.shape[1:]), affine)
     reduced = np.stack([grid.reduce(grid.orient(channel)) for channel in image])
     brain, placed = find_brain(reduced, grid.affine, packaged_atlas())
     grid, box = grid.cropped(brain)
