@@ -166,6 +166,8 @@ def test_white_matter_map_gives_the_same_kind_of_anatomy(phantom):
 def test_nothing_to_see_is_an_error(phantom):
     with pytest.raises(LesionAugError, match="constant"):
         of(phantom, torch.zeros_like(stacked(phantom)))
+    with pytest.raises(LesionAugError, match="50 ml"):
+        of(phantom, torch.rand(stacked(phantom).shape, generator=torch.Generator().manual_seed(0)))
     with pytest.raises(LesionAugError, match="affine"):
         anatomy_from_images(stacked(phantom), tuple(phantom.images), np.diag((0.0, 1, 1, 1)))
     with pytest.raises(LesionAugError, match="white matter"):
@@ -177,7 +179,7 @@ def test_grid_returns_what_it_reduced():
     grid = ReducedGrid.of((11, 14, 9), affine)
     volume = torch.randn(11, 14, 9)
     assert torch.equal(grid.restore(grid.orient(volume)), volume)
-    assert grid.expand(grid.reduce(grid.orient(volume))[None])[0].shape == grid.orient(volume).shape
+    assert grid.expand(grid.reduce(grid.orient(volume))).shape == grid.orient(volume).shape
     assert np.allclose(grid.spacing_mm, 2)
 
 

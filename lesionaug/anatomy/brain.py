@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from scipy import ndimage
 
 from lesionaug.anatomy.atlas import Atlas
+from lesionaug.anatomy.grids import enlarged, spacing_of
+from lesionaug.anatomy.morphology import box_of, closed, deep, filled, largest, near, opened
 from lesionaug.errors import LesionAugError
 
 SKULL_MM = (3.0, 9.0)  # depth at which a head that is not stripped is dark
@@ -14,6 +18,8 @@ DARK_SHARE = 0.25  # of that depth: at most 0.17 in six stripped scans, mostly a
 CONSTANT_SHARE = 0.35  # of the volume, at least, is exactly background in a stripped scan
 NECK_MM = 4.0  # half the width of the bridges between brain and scalp that are cut
 MIN_BRAIN_MM3 = 5e4
+LOCAL_MM = 25.0  # standard deviation of the local mean
+BLOCK_MM = 8.0  # a mean so wide needs no finer voxels
 
 
 def find_brain(images: np.ndarray, affine: np.ndarray, atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
@@ -30,18 +36,22 @@ def find_brain(images: np.ndarray, affine: np.ndarray, atlas: Atlas) -> tuple[np
     Raises:
         LesionAugError: Nothing as large as a brain stands out of the background.
     """
-    spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    spacing = spacing_of(affine)
     signals = [_signal(image) for image in images]
-    heads = [_solid(signal > 0.05, spacing) for signal in signals]
+    heads = [_solid(signal > 0.05) for signal in signals]
     head = np.logical_or.reduce(heads)
-    if head.sum() * spacing.prod() < MIN_BRAIN_MM3:
-        ml = head.sum() * spacing.prod() / 1000
-        raise LesionAugError(f"Expected a brain of 50 ml or more, got {ml:.3g} ml of signal; check the image")
+    _check_size(head, spacing)
     skull = _skull_band(head, spacing)
     if all(_is_stripped(signal, head, skull) for signal in signals):
         # One channel may end where another goes on: the outline needs all, synthesis needs every channel.
         return _all_or_any(heads), atlas.place(head, affine)
     return _extract(signals[0], head, affine, atlas)
+
+
+def _check_size(mask: np.ndarray, spacing: np.ndarray) -> None:
+    ml = mask.sum() * spacing.prod() / 1000
+    if ml * 1000 < MIN_BRAIN_MM3:
+        raise LesionAugError(f"Expected a brain of 50 ml or more, got {ml:.3g} ml of signal; check the image")
 
 
 def _all_or_any(masks: list[np.ndarray]) -> np.ndarray:
@@ -61,10 +71,9 @@ def _signal(image: np.ndarray) -> np.ndarray:
 
 def _skull_band(head: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     """Where the skull is, if there is one."""
-    box = ndimage.find_objects(head.astype(np.uint8))[0]
+    box = box_of(head)
     band = np.zeros(head.shape, bool)
-    depth = _depth(head[box], spacing)
-    band[box] = (depth > SKULL_MM[0]) & (depth <= SKULL_MM[1])
+    band[box] = deep(head[box], SKULL_MM[0], spacing) & ~deep(head[box], SKULL_MM[1], spacing)
     return band
 
 
@@ -73,48 +82,33 @@ def _is_stripped(signal: np.ndarray, head: np.ndarray, skull: np.ndarray) -> boo
     return bool((signal < 1e-3).mean() > CONSTANT_SHARE and dark.mean() < DARK_SHARE)
 
 
-def _depth(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    return ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
-
-
-def _solid(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+def _solid(mask: np.ndarray) -> np.ndarray:
     """Largest part without specks and holes."""
-    opened = ndimage.binary_opening(mask, iterations=1)
-    return ndimage.binary_fill_holes(_largest(opened if opened.any() else mask))
-
-
-def _largest(mask: np.ndarray) -> np.ndarray:
-    parts, count = ndimage.label(mask)
-    return parts == 1 + np.argmax(np.bincount(parts.ravel())[1:]) if count else mask
+    cleaned = opened(mask, 1)
+    return filled(largest(cleaned if cleaned.any() else mask))
 
 
 def _extract(signal: np.ndarray, head: np.ndarray, affine: np.ndarray, atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
     """Tissue that stays connected when thin bridges are cut, within the atlas' outline."""
-    spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    spacing = spacing_of(affine)
     tissue = head & (_flat(signal, head, spacing) > 0.6)
-    core = _largest(_depth(tissue, spacing) > NECK_MM)
-    brain = tissue & _grown(core, NECK_MM + 1, spacing)
+    core = largest(deep(tissue, NECK_MM, spacing))
+    brain = tissue & near(core, NECK_MM + 1, spacing)
+    _check_size(brain, spacing)
     world_to_atlas = atlas.place(brain, affine)
     for _ in range(2):
         outline = atlas.resample(affine, brain.shape, world_to_atlas, ("brain",))[0]
-        inside = _closed(brain & (outline > 0.2), 8.0, spacing) & (outline > 0.2)
-        brain = ndimage.binary_fill_holes(inside | (head & (outline > 0.97)))
+        inside = closed(brain & (outline > 0.2), 8.0, spacing) & (outline > 0.2)
+        brain = filled(inside | (head & (outline > 0.97)))
         world_to_atlas = atlas.place(brain, affine)
     return brain, world_to_atlas
 
 
 def _flat(signal: np.ndarray, head: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     """Signal over its local mean, so that a bias field does not decide what is tissue."""
-    sigma = 25 / spacing
-    share = ndimage.gaussian_filter(head.astype(np.float32), sigma)
-    return signal / (ndimage.gaussian_filter(signal * head, sigma) / (share + 1e-3) + 1e-3)
-
-
-def _grown(mask: np.ndarray, by_mm: float, spacing: np.ndarray) -> np.ndarray:
-    return ndimage.distance_transform_edt(~mask, sampling=spacing) <= by_mm
-
-
-def _closed(mask: np.ndarray, by_mm: float, spacing: np.ndarray) -> np.ndarray:
-    padding = int(by_mm / spacing.min()) + 1
-    grown = _grown(np.pad(mask, padding), by_mm, spacing)
-    return (ndimage.distance_transform_edt(grown, sampling=spacing) > by_mm)[(slice(padding, -padding),) * 3]
+    i, j, k = (max(1, round(step)) for step in BLOCK_MM / spacing)
+    both = torch.from_numpy(np.stack([signal * head, head]).astype(np.float32))
+    blocks = F.avg_pool3d(both, (i, j, k), ceil_mode=True)
+    total, share = ndimage.gaussian_filter(blocks.numpy(), (0, *(LOCAL_MM / spacing / (i, j, k))))
+    mean = enlarged(torch.from_numpy(total / (share + 1e-3)), (i, j, k)).numpy()
+    return signal / (mean[tuple(slice(0, n) for n in signal.shape)] + 1e-3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cc3d
 import numpy as np
 from scipy import ndimage
 
@@ -12,6 +13,7 @@ from lesionaug.anatomy.brain import find_brain
 from lesionaug.anatomy.core import Anatomy
 from lesionaug.anatomy.grids import ReducedGrid
 from lesionaug.anatomy.location import location_weight
+from lesionaug.anatomy.morphology import closed
 from lesionaug.anatomy.regions import region_map
 from lesionaug.anatomy.tissue import FLUID, GREY, LESION, WHITE, classify
 from lesionaug.types import Mask, Volume, triple
@@ -64,7 +66,9 @@ def anatomy_from_images(
 
 
 def _maps(grid: ReducedGrid, world_to_atlas: np.ndarray) -> dict[str, np.ndarray]:
-    return dict(zip(MAPS, packaged_atlas().resample(grid.affine, grid.reduced_shape, world_to_atlas), strict=True))
+    names = MAPS[1:]  # the brain's outline is the scan's own
+    resampled = packaged_atlas().resample(grid.affine, grid.reduced_shape, world_to_atlas, names)
+    return dict(zip(names, resampled, strict=True))
 
 
 @dataclass(frozen=True)
@@ -82,14 +86,14 @@ def _tissue(posterior: np.ndarray, brain: np.ndarray, old: np.ndarray, maps: dic
     fluid = np.where(old, 0, smooth[FLUID])
     whiteness = np.where(old, 1, smooth[WHITE] + smooth[LESION])
     white = (whiteness > WHITE_ENOUGH) | (maps["white"] > LIKELY_WHITE * (maps["cortex"] + maps["deep_grey"]))
-    white |= ndimage.binary_closing(white) & (maps["white"] > ENCLOSED_WHITE * maps["cortex"])
+    white |= closed(white, 1) & (maps["white"] > ENCLOSED_WHITE * maps["cortex"])
     white &= (maps["deep_grey"] < DEEP_GREY) | (smooth[LESION] > WHITE_ENOUGH) | old
     white = _without_islands(white & brain & (fluid < 0.5))
     return _Tissue(white, whiteness, np.where(old, 0, smooth[GREY]), fluid)
 
 
 def _without_islands(mask: np.ndarray) -> np.ndarray:
-    parts, _ = ndimage.label(mask)
+    parts = cc3d.connected_components(mask, connectivity=6)
     return mask & (np.bincount(parts.ravel()) >= MIN_PART)[parts]
 
 
@@ -100,8 +104,7 @@ def _infratentorial(maps: dict[str, np.ndarray]) -> np.ndarray:
 
 def _plexus(ventricles: np.ndarray, maps: dict[str, np.ndarray]) -> np.ndarray:
     """What is not fluid and yet within the ventricles: choroid plexus, bright in FLAIR like a lesion."""
-    within = ndimage.binary_closing(np.pad(ventricles, PLEXUS), iterations=PLEXUS)
-    return within[PLEXUS:-PLEXUS, PLEXUS:-PLEXUS, PLEXUS:-PLEXUS] & (maps["ventricles"] > LIKELY_VENTRICLE)
+    return closed(ventricles, PLEXUS) & (maps["ventricles"] > LIKELY_VENTRICLE)
 
 
 def _regions(
@@ -119,7 +122,7 @@ def _regions(
 def _ventricles(fluid: np.ndarray, maps: dict[str, np.ndarray], infratentorial: np.ndarray) -> np.ndarray:
     """Fluid in one piece with fluid where the atlas expects ventricles, short of the outer spaces."""
     inner = fluid & (maps["ventricles"] > 0.03) & ~infratentorial
-    parts, _ = ndimage.label(inner)
+    parts = cc3d.connected_components(inner, connectivity=6)
     sure = np.unique(parts[inner & (maps["ventricles"] > 0.3)])
     return np.isin(parts, sure[sure > 0])
 
@@ -132,9 +135,9 @@ def _at_full_size(
     regions: np.ndarray,
     lesion_mask: Mask | None,
 ) -> Anatomy:
-    inside, white, weight = grid.expand(np.stack([brain, tissue.white * (1 - tissue.fluid), weight]))
-    inside = inside > 0.5
-    eligible = grid.restore(weight.mul_(inside).mul_(white > INSIDE))[None]
+    inside = grid.expand(brain) > 0.5
+    white = grid.expand(tissue.white * (1 - tissue.fluid)) > INSIDE
+    eligible = grid.restore(grid.expand(weight).mul_(white.logical_and_(inside)))[None]
     if lesion_mask is not None:
         eligible.mul_(~lesion_mask)
     region = grid.restore(grid.repeat(regions))[None]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from lesionaug.anatomy.atlas import MAPS, packaged_atlas
 from lesionaug.anatomy.core import Anatomy
 from lesionaug.anatomy.grids import ReducedGrid, spacing_of
 from lesionaug.anatomy.location import location_weight
+from lesionaug.anatomy.morphology import filled
 from lesionaug.anatomy.regions import region_map
 from lesionaug.errors import LesionAugError
 from lesionaug.types import Mask
@@ -107,11 +107,11 @@ def _anatomy(
 
 def _atlas_maps(brain: np.ndarray, affine: np.ndarray) -> tuple[ReducedGrid, dict[str, np.ndarray]]:
     grid = ReducedGrid.of(brain.shape, affine)
-    outline = ndimage.binary_fill_holes(grid.reduce(grid.orient(torch.from_numpy(brain))) > 0.5)
+    outline = filled(grid.reduce(grid.orient(torch.from_numpy(brain))) > 0.5)
     placed = packaged_atlas().place(outline, grid.affine)
     maps = packaged_atlas().resample(grid.affine, outline.shape, placed)
     return grid, dict(zip(MAPS, maps, strict=True))
 
 
 def _full(grid: ReducedGrid, reduced: np.ndarray) -> np.ndarray:
-    return grid.restore(grid.expand(reduced[None])[0]).numpy()
+    return grid.restore(grid.expand(reduced)).numpy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from lesionaug.anatomy.morphology import near
 from lesionaug.scan import REGIONS
 
 TOUCHES_MM = 4.0  # a lesion centred so near touches, at a usual size
@@ -24,8 +25,8 @@ def region_map(
         spacing: Voxel size in mm.
     """
     regions = np.full(cortex.shape, DEEP, np.uint8)
-    regions[distance_mm(cortex, spacing) <= TOUCHES_MM] = JUXTACORTICAL
-    regions[distance_mm(ventricles, spacing) <= TOUCHES_MM] = PERIVENTRICULAR
+    regions[near(cortex, TOUCHES_MM, spacing)] = JUXTACORTICAL
+    regions[near(ventricles, TOUCHES_MM, spacing)] = PERIVENTRICULAR
     regions[infratentorial] = INFRATENTORIAL
     return regions
 

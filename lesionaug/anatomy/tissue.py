@@ -30,13 +30,13 @@ class Mixture:
     covariances: np.ndarray
 
     def log_likelihood(self, values: np.ndarray) -> np.ndarray:
-        """Of values `(n, channels)` under each tissue, `(n, tissues)`."""
-        columns = []
+        """Of values `(channels, n)` under each tissue, `(tissues, n)`."""
+        rows = []
         for mean, covariance in zip(self.means, self.covariances, strict=True):
             whiten = np.linalg.inv(np.linalg.cholesky(covariance)).astype(values.dtype)
-            distance = (((values - mean.astype(values.dtype)) @ whiten.T) ** 2).sum(axis=1)
-            columns.append(-0.5 * distance + np.log(np.abs(np.diag(whiten))).sum())
-        return np.stack(columns, axis=1)
+            distance = ((whiten @ (values - mean[:, None].astype(values.dtype))) ** 2).sum(axis=0)
+            rows.append(-0.5 * distance + np.log(np.abs(np.diag(whiten))).sum())
+        return np.stack(rows)
 
 
 def classify(
@@ -50,43 +50,62 @@ def classify(
         brain: Where to look.
         maps: The atlas' maps at the same voxels.
     """
-    values = _standardised(images[:, brain].T)
-    priors = _priors(maps, brain)
-    positions = _positions(brain)
-    some = slice(None, None, max(1, len(values) // SAMPLES))
-    mixture, bias = _fit(values[some], priors[some], positions[some])
-    posterior = _posterior(values - positions @ bias, priors, mixture, channels, maps["lesions"][brain])
+    inside = np.flatnonzero(brain)
+    some = slice(None, None, max(1, len(inside) // SAMPLES))
+    values = _standardised(images.reshape(len(images), -1)[:, inside], some)
+    priors = _priors(maps, inside)
+    mixture, bias = _fit(values[:, some], priors[:, some], _positions(inside[some], brain.shape))
+    flat = values - _bias_field(bias, brain.shape).reshape(len(images), -1)[:, inside]
     result = np.zeros((4, *brain.shape), np.float32)
-    result[:, brain] = posterior.T
+    result.reshape(4, -1)[:, inside] = _posterior(flat, priors, mixture, channels, maps["lesions"].ravel()[inside])
     return result
 
 
-def _standardised(values: np.ndarray) -> np.ndarray:
-    """Robust units, with extremes clipped."""
-    center = np.median(values, axis=0)
-    spread = np.median(np.abs(values - center), axis=0) * 1.4826
+def _standardised(values: np.ndarray, some: slice) -> np.ndarray:
+    """Robust units, with extremes clipped; some of the voxels tell centre and spread."""
+    center = np.median(values[:, some], axis=1, keepdims=True)
+    spread = np.median(np.abs(values[:, some] - center), axis=1, keepdims=True) * 1.4826
     return np.clip((values - center) / np.maximum(spread, 1e-12), -6, 8).astype(np.float32)
 
 
-def _priors(maps: dict[str, np.ndarray], brain: np.ndarray) -> np.ndarray:
+def _priors(maps: dict[str, np.ndarray], inside: np.ndarray) -> np.ndarray:
+    """Of white matter, grey matter and fluid at voxels by flat index, `(3, n)`."""
     grey = maps["cortex"] + maps["deep_grey"]
-    stacked = np.stack([tissue[brain] + PRIOR_FLOOR for tissue in (maps["white"], grey, maps["fluid"])], axis=1)
-    return stacked / stacked.sum(axis=1, keepdims=True)
+    stacked = np.stack([tissue.ravel()[inside] for tissue in (maps["white"], grey, maps["fluid"])]) + PRIOR_FLOOR
+    return stacked / stacked.sum(axis=0)
 
 
-def _positions(brain: np.ndarray) -> np.ndarray:
-    """Polynomials of up to third degree in position, `(n, 19)`, without the constant."""
-    x, y, z = (2 * np.argwhere(brain) / np.asarray(brain.shape) - 1).astype(np.float32).T
-    degrees = [(a, b, c) for a in range(4) for b in range(4 - a) for c in range(4 - a - b) if a + b + c]
-    return np.stack([x**a * y**b * z**c for a, b, c in degrees], axis=1)
+DEGREES = [(a, b, c) for a in range(4) for b in range(4 - a) for c in range(4 - a - b) if a + b + c]
+"""Of the bias field's 19 polynomials in position; the constant is the mixture's."""
+
+
+def _powers(index: np.ndarray, size: int) -> np.ndarray:
+    """Zeroth to third power of the position of voxels along an axis, from -1 to 1, `(4, n)`."""
+    return ((2 * index / size - 1) ** np.arange(4)[:, None]).astype(np.float32)
+
+
+def _positions(inside: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The polynomials at voxels by flat index, `(19, n)`."""
+    x, y, z = (_powers(index, size) for index, size in zip(np.unravel_index(inside, shape), shape, strict=True))
+    return np.stack([x[a] * y[b] * z[c] for a, b, c in DEGREES])
+
+
+def _bias_field(bias: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Sum of the polynomials at all voxels, one axis after the other, `(channels, i, j, k)`."""
+    coefficients = np.zeros((len(bias), 4, 4, 4), np.float32)
+    coefficients[(slice(None), *np.transpose(DEGREES))] = bias
+    x, y, z = (_powers(np.arange(size), size) for size in shape)
+    over_z = np.einsum("nabc,cz->nabz", coefficients, z)
+    over_y = np.einsum("nabz,by->nayz", over_z, y)
+    return np.einsum("nayz,ax->nxyz", over_y, x)
 
 
 def _fit(values: np.ndarray, priors: np.ndarray, positions: np.ndarray) -> tuple[Mixture, np.ndarray]:
-    """Mixture, and coefficients of the bias field `(19, channels)`."""
-    bias = np.zeros((positions.shape[1], values.shape[1]), np.float32)
+    """Mixture, and coefficients of the bias field `(channels, 19)`."""
+    bias = np.zeros((len(values), len(positions)), np.float32)
     share = priors
     for iteration in range(ITERATIONS):
-        flat = values - positions @ bias
+        flat = values - bias @ positions
         mixture = _mixture(flat, share)
         share = _share(mixture.log_likelihood(flat) + np.log(priors))
         if iteration >= BIAS_FROM:
@@ -95,49 +114,49 @@ def _fit(values: np.ndarray, priors: np.ndarray, positions: np.ndarray) -> tuple
 
 
 def _mixture(values: np.ndarray, share: np.ndarray) -> Mixture:
-    weights = share / share.sum(axis=0)
-    means = weights.T @ values
-    floor = VARIANCE_FLOOR * np.diag(values.var(axis=0))
+    weights = share / share.sum(axis=1, keepdims=True)
+    means = weights @ values.T
+    floor = VARIANCE_FLOOR * np.diag(values.var(axis=1))
     covariances = [
-        ((values - mean) * weight[:, None]).T @ (values - mean) + floor
-        for mean, weight in zip(means, weights.T, strict=True)
+        ((values - mean[:, None]) * weight) @ (values - mean[:, None]).T + floor
+        for mean, weight in zip(means, weights, strict=True)
     ]
     return Mixture(means, np.stack(covariances))
 
 
 def _share(log_joint: np.ndarray) -> np.ndarray:
-    joint = np.exp(log_joint - log_joint.max(axis=1, keepdims=True))
-    return joint / joint.sum(axis=1, keepdims=True)
+    joint = np.exp(log_joint - log_joint.max(axis=0))
+    return joint / joint.sum(axis=0)
 
 
 def _bias(values: np.ndarray, share: np.ndarray, mixture: Mixture, positions: np.ndarray) -> np.ndarray:
     """Least squares of what the tissues' means leave over; fluid says nothing, its partial volumes would."""
-    weight = share[:, WHITE] + share[:, GREY]
-    residual = values - share @ mixture.means.astype(np.float32)
-    center = (weight[:, None] * positions).sum(axis=0) / weight.sum()
-    design = (positions - center) * weight[:, None]
+    weight = share[WHITE] + share[GREY]
+    residual = values - mixture.means.T.astype(np.float32) @ share
+    center = (weight * positions).sum(axis=1, keepdims=True) / weight.sum()
+    design = (positions - center) * weight
     # Not a matrix product: its threads cost a hundred times the sum itself where other processes hold the cores.
-    normal = np.einsum("na,nb->ab", design, positions - center)
-    normal += 1e-3 * len(values) * np.eye(positions.shape[1], dtype=np.float32)
-    return np.linalg.solve(normal, np.einsum("na,nc->ac", design, residual)).astype(np.float32)
+    normal = np.einsum("an,bn->ab", design, positions - center)
+    normal += 1e-3 * values.shape[1] * np.eye(len(positions), dtype=np.float32)
+    return np.linalg.solve(normal, np.einsum("an,cn->ac", design, residual)).T.astype(np.float32)
 
 
 def _posterior(
     values: np.ndarray, priors: np.ndarray, mixture: Mixture, channels: tuple[str, ...], lesions: np.ndarray
 ) -> np.ndarray:
-    """Posterior with a wide fourth class for lesions, where the atlas has seen some."""
+    """Posterior `(4, n)` with a wide fourth class for lesions, where the atlas has seen some."""
     likelihood = mixture.log_likelihood(values)
-    likelihood[:, FLUID] -= NO_FLUID * _unlike_fluid(values, mixture, channels)
-    lesion = _lesion_likelihood(values, mixture, channels)[:, None]
-    lesion_prior = ((LESION_PRIOR * lesions + LESION_FLOOR) * priors[:, WHITE])[:, None]
-    joint = np.concatenate([likelihood + np.log(priors * (1 - lesion_prior)), lesion + np.log(lesion_prior)], axis=1)
-    return _share(joint)
+    likelihood[FLUID] -= NO_FLUID * _unlike_fluid(values, mixture, channels)
+    lesion = _lesion_likelihood(values, mixture, channels)
+    lesion_prior = (LESION_PRIOR * lesions + LESION_FLOOR) * priors[WHITE]
+    tissues = likelihood + np.log(priors * (1 - lesion_prior))
+    return _share(np.concatenate([tissues, (lesion + np.log(lesion_prior))[None]]))
 
 
 def _unlike_fluid(values: np.ndarray, mixture: Mixture, channels: tuple[str, ...]) -> np.ndarray:
     """Whether a channel is on the far side of white matter; fluid's broad Gaussian would reach there."""
-    sign = np.array([-1 if channel == "t2w" else 1 for channel in channels], np.float32)
-    return (sign * (values - mixture.means[WHITE]) > 0).any(axis=1)
+    sign = np.array([[-1 if channel == "t2w" else 1] for channel in channels], np.float32)
+    return (sign * (values - mixture.means[WHITE][:, None]) > 0).any(axis=0)
 
 
 def _lesion_likelihood(values: np.ndarray, mixture: Mixture, channels: tuple[str, ...]) -> np.ndarray:
@@ -147,11 +166,11 @@ def _lesion_likelihood(values: np.ndarray, mixture: Mixture, channels: tuple[str
     """
     share = 0.5 if len(channels) == 1 else 1.0
     spread = np.sqrt(mixture.covariances[WHITE].diagonal())
-    total = np.zeros(len(values), np.float32)
+    total = np.zeros(values.shape[1], np.float32)
     for index, channel in enumerate(channels):
-        sd = 1.5 * spread[index]
+        sd = float(1.5 * spread[index])
         low, high = _lesion_range(mixture.means[:, index], spread[index], channel == "t1w", share)
-        outside = np.maximum(low - values[:, index], values[:, index] - high).clip(0)
+        outside = np.maximum(low - values[index], values[index] - high).clip(0)
         total += -0.5 * (outside / sd) ** 2 - np.log(sd)
     return total
 
@@ -162,4 +181,4 @@ def _lesion_range(means: np.ndarray, spread: float, dark: bool, share: float) ->
     beyond_fluid = (fluid < white) == dark
     farthest = white + share * (fluid - white) if beyond_fluid else (-np.inf if dark else np.inf)
     low, high = (farthest, nearest) if dark else (nearest, farthest)
-    return min(low, nearest), max(high, nearest)
+    return float(min(low, nearest)), float(max(high, nearest))
