@@ -164,10 +164,10 @@ class DiffusionRenderer:
         return torch.stack(list(patches)).to(self.device)
 
 
-def _blur_in_the_middle(background: Patches, brain: PatchMasks) -> Float[Tensor, " batch"]:
-    """Blur of the scan's first channel around the centre voxels."""
+def _blur_in_the_middle(background: Patches, brain: PatchMasks) -> Float[Tensor, "batch 3"]:
+    """Blur of the scan's first channel along each axis around the centre voxels."""
     middle = torch.zeros_like(brain)
-    middle[(..., *(n // 2 for n in brain.shape[2:]))] = True
+    middle[(..., *(slice(n // 2 - 2, n // 2 + 3) for n in brain.shape[2:]))] = True
     return scanner_blur(background[:, :1], brain, middle)[:, 0]
 
 

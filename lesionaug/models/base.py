@@ -26,13 +26,14 @@ class MaskConditions:
         extent_mm: Diameter of each control sphere.
         volume_mm3: Volume each mask is to have.
         allowed: Voxels a mask may use.
-        blur: How blurred the scan is around each lesion, as the width in voxels of a Gaussian; sharp if not given.
+        blur: How blurred the scan is around each lesion along each axis, as widths in voxels of a Gaussian; sharp if
+            not given.
     """
 
     extent_mm: Float[Tensor, " batch"]
     volume_mm3: Float[Tensor, " batch"]
     allowed: PatchMasks
-    blur: Float[Tensor, " batch"] | None = None
+    blur: Float[Tensor, "batch 3"] | None = None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from lesionaug.intensity import ring
 from lesionaug.models.base import PATCH_SHAPES, PaintConditions
 from lesionaug.models.checkpoints import settings_from
 from lesionaug.models.few_steps import sample_in_few_steps
-from lesionaug.models.grain import blur, blur_each, excess_blur, grain_level, grain_of, masked_median, scanner_blur
+from lesionaug.models.grain import blur, grain_level, grain_of, masked_median
+from lesionaug.models.softening import as_blurred_as_the_scan
 from lesionaug.networks.compact import CompactConfig, CompactUNet, restore
 from lesionaug.types import Patches, PatchMasks
 
@@ -172,8 +173,10 @@ class LeFusion:
         lesion = self.sample(problem, generators)
         painted = problem.level[:, :, None, None, None] + problem.plateau + lesion
         own = [self.channels.index(channel) for channel in conditions.channels]
-        painted = self._softened(painted[:, own], conditions) + self._grain(conditions)
-        painted = _match_mean(painted, problem.level[:, own] + conditions.contrast, conditions.mask)
+        shares = self._per_channel(self.config.softness, conditions.channels)
+        painted, fade = as_blurred_as_the_scan(painted[:, own], conditions, shares)
+        painted = painted + self._grain(conditions)
+        painted = _match_mean(painted, problem.level[:, own] + conditions.contrast, fade)
         return torch.where(conditions.mask, painted, conditions.background)
 
     def sample(self, problem: PaintProblem, generators: Sequence[torch.Generator]) -> Patches:
@@ -189,14 +192,6 @@ class LeFusion:
             )
             * problem.active
         )
-
-    def _softened(self, painted: Patches, conditions: PaintConditions) -> Patches:
-        """The lesion as blurred as the scan: its change to the smooth tissue below fades towards its rim."""
-        tissue = conditions.brain & ~conditions.mask
-        smooth = conditions.background - grain_of(conditions.background, conditions.brain)
-        widths = excess_blur(scanner_blur(conditions.background, tissue, conditions.mask))
-        sigmas = widths * self._per_channel(self.config.softness, conditions.channels).to(widths)
-        return smooth + blur_each((painted - smooth) * conditions.mask, sigmas)
 
     def _grain(self, conditions: PaintConditions) -> Patches:
         """The host's own noise where the lesion will be; anatomy that a lesion replaces is cut off."""
@@ -221,8 +216,10 @@ def _spread(conditions: PaintConditions, channels: tuple[str, ...]) -> tuple[Pat
     return background, contrast, present
 
 
-def _match_mean(painted: Patches, wanted: Float[Tensor, "batch channels"], mask: PatchMasks) -> Patches:
-    """Shift each lesion to the mean it was asked for."""
-    voxels = mask.flatten(2).sum(dim=2).clamp(min=1)
-    mean = (painted * mask).flatten(2).sum(dim=2) / voxels
-    return painted + (wanted - mean)[:, :, None, None, None] * mask
+def _match_mean(painted: Patches, wanted: Float[Tensor, "batch channels"], fade: Patches) -> Patches:
+    """Lift each lesion until its core, where it is not half faded, has the mean that was asked for."""
+    core = fade > 0.5
+    voxels = core.flatten(2).sum(dim=2).clamp(min=1)
+    mean = (painted * core).flatten(2).sum(dim=2) / voxels
+    share = (fade * core).flatten(2).sum(dim=2) / voxels
+    return painted + ((wanted - mean) / share.clamp(min=0.5))[:, :, None, None, None] * fade

@@ -67,7 +67,7 @@ def test_lesions_of_a_blurred_scan_are_smoother():
     """The same noise, the same volume, fewer faces."""
     asked = conditions([120.0] * 6, [10.0] * 6)
     sharp = random_diffmask()(asked, generators(6))
-    blurred = random_diffmask()(replace(asked, blur=torch.full((6,), 1.0)), generators(6))
+    blurred = random_diffmask()(replace(asked, blur=torch.full((6, 3), 1.0)), generators(6))
     assert sharp.flatten(1).sum(dim=1).tolist() == blurred.flatten(1).sum(dim=1).tolist()
     assert _faces(blurred) < _faces(sharp)
 
