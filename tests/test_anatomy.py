@@ -233,6 +233,19 @@ def test_real_lesions_are_eligible_and_ventricles_are_not(folder, at_least):
 
 @realdata
 @pytest.mark.skipif(not DATA.exists(), reason="shared data not here")
+@pytest.mark.parametrize("folder", ["mslesseg/P14_T2", "mslesseg/P14_T3"])
+def test_brain_is_what_the_channels_share_where_one_kept_membranes(folder):
+    image, channels, affine = load(DATA / folder, flair="flair", t1w="t1")
+    brain = np.asarray(nib.load(DATA / folder / "brainmask.nii.gz").dataobj) > 0
+    anatomy = anatomy_from_images(image, channels, affine)
+    found, eligible = anatomy.brain[0].numpy(), anatomy.eligible[0].numpy() > 0
+    assert 2 * (found & brain).sum() / (found.sum() + brain.sum()) > 0.98
+    dark = found & (image[0].numpy() < 0.35 * np.median(image[0].numpy()[found]))
+    assert share(eligible, dark) < 0.03
+
+
+@realdata
+@pytest.mark.skipif(not DATA.exists(), reason="shared data not here")
 def test_brain_is_found_in_a_raw_anisotropic_scan():
     folder = DATA / "open_ms/longitudinal/patient09"
     image, channels, affine = load(folder, flair="study2_flair")
