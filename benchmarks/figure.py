@@ -42,7 +42,7 @@ class Figure:
     """
 
     output: Path
-    hosts: tuple[str, ...] = ("patient07", "P18_T1", "patient19")
+    hosts: tuple[str, ...] = ("patient07", "P18_T1", "flair_example")
     channel: str = "flair"
     lesions: int = 6
     diffmask: Path | None = None
@@ -80,7 +80,7 @@ def _draw_host(block: np.ndarray, host: HostScan, synthesizer: LesionSynthesizer
     new = (after.lesion_mask & ~scan.lesion_mask)[0].numpy()
     row = scan.channels.index(config.channel)
     before_image, after_image = scan.image[row].numpy(), after.image[row].numpy()
-    window = np.percentile(before_image[host.brain], (1, 99.9))
+    window = np.percentile(after_image[host.brain], (1, 99.97))
     real, synthetic = (_largest(mask, config.lesions) for mask in (host.lesions, new))
     for column, center in enumerate(real):
         _draw(block[:, column], before_image, host.lesions, center, window, config.outlines)

@@ -19,6 +19,7 @@ from benchmarks.realism.twosample import TwoSample, in_host_auc
 Array = np.ndarray
 PROJECT = Path(__file__).parents[2]
 DEFAULT_HOSTS = ("patient07", "P18_T1")
+HEALTHY = "flair_example"
 """Left out of the training of the packaged models."""
 MAX_MM3 = 1500.0  # larger ones are confluent and fit nowhere else
 CLEAR_MM = 5.0  # between lesions: neither lies in the other's ring
@@ -78,11 +79,13 @@ class HostResult:
 
 
 def load_host(name: str, channels: Sequence[str] = ("flair", "t1w")) -> HostScan:
-    """A scan of the shared data by the name of its folder (`patient07`, `P18_T1`).
+    """A scan of the shared data by the name of its folder (`patient07`, `P18_T1`, or `flair_example` without lesions).
 
     Raises:
         FileNotFoundError: The data or the scan is not there.
     """
+    if name == HEALTHY:
+        return _load_healthy()
     folders = [shared() / "data" / "open_ms" / "subjects_mni" / name, shared() / "data" / "mslesseg" / name]
     folder = next((folder for folder in folders if (folder / "flair.nii.gz").exists()), None)
     if folder is None:
@@ -96,6 +99,13 @@ def load_host(name: str, channels: Sequence[str] = ("flair", "t1w")) -> HostScan
         lesions=_read(folder / "lesion.nii.gz") > 0,
         affine=flair.affine,
     )
+
+
+def _load_healthy() -> HostScan:
+    folder = shared() / "data" / "healthy" / HEALTHY
+    image = nib.load(folder / "flair_native.nii.gz")
+    flair, brain = np.asarray(image.dataobj, np.float32), _read(folder / "brainmask_native.nii.gz") > 0
+    return HostScan(HEALTHY, {"flair": flair}, brain, np.zeros_like(brain), image.affine)
 
 
 def _read(path: Path) -> Array:
