@@ -127,13 +127,18 @@ def measure_lesions(scan: ObservedScan) -> _Lesions:
     groups = [group for group in groups if len(group) * spacing.prod() >= MIN_MM3]
     return _Lesions(
         volume_mm3=np.array([len(group) * spacing.prod() for group in groups]),
-        extent_mm=np.array([_extent_mm(group, spacing) for group in groups]),
+        extent_mm=np.array([control_extent_mm(group, spacing) for group in groups]),
         centroid=np.array([group.mean(axis=0) for group in groups]).reshape(-1, 3),
     )
 
 
-def _extent_mm(voxels: np.ndarray, spacing: np.ndarray) -> float:
-    """Twice the distance from the centroid to the farthest voxel's centre, and a voxel."""
+def control_extent_mm(voxels: np.ndarray, spacing: np.ndarray) -> float:
+    """Diameter of a lesion's control sphere: twice the way from centroid to farthest voxel's centre, and a voxel.
+
+    Args:
+        voxels: Indices, shape `(n, 3)`.
+        spacing: Voxel size in mm, shape `(3,)`.
+    """
     offsets = (voxels - voxels.mean(axis=0)) * spacing
     return float(2 * np.linalg.norm(offsets, axis=1).max() + spacing.prod() ** (1 / 3))
 

@@ -19,10 +19,11 @@ from jaxtyping import Bool
 from benchmarks.realism.baselines import NEAREST, Donor, donors_of
 from benchmarks.realism.hosts import HostResult, HostScan, wanted_volumes
 from benchmarks.realism.placement import Room
-from benchmarks.realism.shape import extent_mm, lesions_of
+from benchmarks.realism.shape import lesions_of
 from lesionaug.anatomy import anatomy_from_images
 from lesionaug.models.base import PATCH_SHAPES, MaskConditions
 from lesionaug.prior import LesionPrior, PlanOptions
+from lesionaug.prior_fit import control_extent_mm
 from lesionaug.rendering import DiffusionRenderer
 from lesionaug.scan import LesionPlan, LesionSpec, Scan
 from lesionaug.synthesis import LesionSynthesizer
@@ -91,7 +92,7 @@ def ball(diameter_mm: float) -> Bool[Array, "a a a"]:
 
 def like_the_real(host: HostScan, rng: np.random.Generator) -> list[Wanted]:
     """Balls of the volumes of the host's real lesions, with the extents of those lesions."""
-    real = [(float(crop.sum()), extent_mm(crop, UNIT_MM)) for crop, _ in host.test_lesions()]
+    real = [(float(crop.sum()), control_extent_mm(np.argwhere(crop), np.ones(3))) for crop, _ in host.test_lesions()]
     wanted = []
     for volume in wanted_volumes(host, rng):
         extent = rng.choice([extent for size, extent in real if size == volume])
@@ -109,7 +110,7 @@ def real_shapes(host: HostScan, masks: Mapping[str, Bool[Array, "i j k"]], rng: 
         crop = foreign[rng.choice(np.argsort(np.abs(sizes - np.log(volume)))[:NEAREST])]
         crop = np.pad(crop, [(0, 1 - n % 2) for n in crop.shape])  # an odd crop has a middle voxel
         diameter = (6 * float(crop.sum()) / math.pi) ** (1 / 3)
-        wanted.append(Wanted(crop, diameter, max(extent_mm(crop, UNIT_MM), diameter)))
+        wanted.append(Wanted(crop, diameter, max(control_extent_mm(np.argwhere(crop), np.ones(3)), diameter)))
     return wanted
 
 

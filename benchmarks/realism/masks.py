@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Bool
 
 from benchmarks.realism.hosts import MAX_MM3
-from benchmarks.realism.shape import MIN_VOXELS, extent_mm, lesions_of
+from benchmarks.realism.shape import MIN_VOXELS, lesions_of
 from lesionaug.models.base import MaskConditions, MaskGenerator
+from lesionaug.prior_fit import control_extent_mm
 
 Array = np.ndarray
 
@@ -73,7 +74,7 @@ def draw_masks(
 
 @torch.inference_mode()
 def _draw(generator: MaskGenerator, lesion: Array, seed: int) -> Array:
-    volume, extent = float(lesion.sum()), extent_mm(lesion, (1.0, 1.0, 1.0))
+    volume, extent = float(lesion.sum()), control_extent_mm(np.argwhere(lesion), np.ones(3))
     shape = next((shape for shape in generator.patch_shapes if min(shape) >= extent + 6), generator.patch_shapes[-1])
     conditions = MaskConditions(
         extent_mm=torch.tensor([extent]),
