@@ -21,6 +21,7 @@ from lesionaug.diffusion.edm import Preconditioning
 from lesionaug.models.base import PATCH_SHAPES, MaskConditions, patch_offsets_mm
 from lesionaug.models.checkpoints import settings_from
 from lesionaug.models.few_steps import sample_in_few_steps
+from lesionaug.models.forms import FORMS, Forms
 from lesionaug.models.grain import blur_each, excess_blur
 from lesionaug.networks.compact import CompactConfig, CompactUNet, restore
 from lesionaug.types import Mask, Patches, PatchMasks
@@ -44,6 +45,7 @@ class DiffMaskConfig:
         sigma_max: Noise level of the first.
         num_steps: Network calls per lesion.
         smoothing: Width in voxels of the Gaussian that the field of a large lesion is blurred with.
+        told_form: Whether the network is told how long and how flat a lesion is to be.
         widths: Of the network.
         blocks: Of the network.
         spacing_mm: Of the patches.
@@ -54,6 +56,7 @@ class DiffMaskConfig:
     sigma_max: float = 4.0
     num_steps: int = 4
     smoothing: float = 0.5
+    told_form: bool = False
     widths: tuple[int, ...] = (16, 32, 64)
     blocks: int = 2
     spacing_mm: float = 1.0
@@ -61,7 +64,8 @@ class DiffMaskConfig:
     @property
     def network(self) -> CompactConfig:
         """Size of the network: noisy field, distance to the sphere's surface and allowed tissue in; the field out."""
-        return CompactConfig(in_channels=3, out_channels=1, facts=3, widths=self.widths, blocks=self.blocks)
+        facts = 3 + 2 * self.told_form
+        return CompactConfig(in_channels=3, out_channels=1, facts=facts, widths=self.widths, blocks=self.blocks)
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class DrawProblem:
     Args:
         room: Where the mask may be: allowed tissue in the control sphere.
         context: All input channels but the noisy field.
-        facts: Per lesion: log volume, log extent, and how much of the sphere the lesion fills.
+        facts: Per lesion: log volume, log extent, how much of the sphere the lesion fills; and its form, if told.
     """
 
     room: PatchMasks
@@ -79,13 +83,19 @@ class DrawProblem:
     facts: Float[Tensor, "batch facts"]
 
 
-def pose(conditions: MaskConditions, spacing_mm: float, slack: float = 0.0) -> DrawProblem:
+def pose(
+    conditions: MaskConditions,
+    spacing_mm: float,
+    slack: float = 0.0,
+    form: Float[Tensor, "batch 2"] | None = None,
+) -> DrawProblem:
     """Put a drawing job into the network's terms.
 
     Args:
         conditions: The job.
         spacing_mm: Of the patches.
         slack: Voxels added to the extent that the network is told; the room stays as it is.
+        form: Of each lesion, see `lesionaug.models.forms`; not told if not given.
     """
     allowed = conditions.allowed
     extent = conditions.extent_mm.to(allowed.device) / spacing_mm
@@ -95,6 +105,8 @@ def pose(conditions: MaskConditions, spacing_mm: float, slack: float = 0.0) -> D
     told = extent + slack
     context = torch.cat([((inside + slack / 2) / 4).clamp(-2, 2), allowed.float()], dim=1)
     facts = torch.stack([volume.log() / 4, told.log() / 2, (volume / told**3).log() / 2], dim=1)
+    if form is not None:
+        facts = torch.cat([facts, form.to(facts)], dim=1)
     return DrawProblem(allowed & (inside >= 0), context, facts)
 
 
@@ -114,6 +126,7 @@ class DiffMask:
     network: CompactUNet
     config: DiffMaskConfig
     num_steps: int
+    forms: Forms | None = None
     patch_shapes: tuple[tuple[int, int, int], ...] = PATCH_SHAPES
 
     @classmethod
@@ -122,7 +135,9 @@ class DiffMask:
     ) -> DiffMask:
         """From what `lesionaug.models.checkpoints` read."""
         settings = settings_from(DiffMaskConfig, config)
-        return cls(restore(settings.network, state, device), settings, num_steps or settings.num_steps)
+        forms = Forms(state[FORMS].float()) if settings.told_form else None
+        weights = {name: value for name, value in state.items() if name != FORMS}
+        return cls(restore(settings.network, weights, device), settings, num_steps or settings.num_steps, forms)
 
     @property
     def spacing_mm(self) -> float:
@@ -131,8 +146,13 @@ class DiffMask:
 
     def __call__(self, conditions: MaskConditions, generators: Sequence[torch.Generator]) -> PatchMasks:
         """See `MaskGenerator`."""
-        problem = pose(conditions, self.spacing_mm, TOLD_SLACK)
-        field = self._smoothed(self.sample(problem, generators), problem.room, conditions).cpu()
+        form = self.forms.draw(conditions, self.spacing_mm, generators) if self.forms else None
+        problem = pose(conditions, self.spacing_mm, TOLD_SLACK, form)
+        return self.finish(conditions, problem, self.sample(problem, generators))
+
+    def finish(self, conditions: MaskConditions, problem: DrawProblem, field: Patches) -> PatchMasks:
+        """Masks of the wanted volumes from sampled distance fields."""
+        field = self._smoothed(field, problem.room, conditions).cpu()
         voxels = (conditions.volume_mm3 / self.spacing_mm**3).round().int().clamp(min=1).tolist()
         masks = [cut_at_volume(f, room, n) for f, room, n in zip(field, problem.room.cpu(), voxels, strict=True)]
         return torch.stack(masks).to(conditions.allowed.device)

@@ -170,7 +170,10 @@ class LeFusion:
     def __call__(self, conditions: PaintConditions, generators: Sequence[torch.Generator]) -> Patches:
         """See `Inpainter`."""
         problem = pose(conditions, self.channels)
-        lesion = self.sample(problem, generators)
+        return self.finish(conditions, problem, self.sample(problem, generators))
+
+    def finish(self, conditions: PaintConditions, problem: PaintProblem, lesion: Patches) -> Patches:
+        """The patch with a sampled lesion in it: as blurred and as grainy as the scan, of the contrast asked for."""
         painted = problem.level[:, :, None, None, None] + problem.plateau + lesion
         own = [self.channels.index(channel) for channel in conditions.channels]
         shares = self._per_channel(self.config.softness, conditions.channels)
