@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import tyro
-from lesionaug.pretrain.augment import draw, missing_tissue, turn
+from lesionaug.pretrain.augment import chance, draw, elastic, missing_tissue, turn
 from lesionaug.pretrain.fit import FitConfig, fit, held_out_loss, write_model
 from lesionaug.pretrain.patches import THIS, PatchGroup, read_store
 from lesionaug.pretrain.provenance import write_provenance
+from lesionaug.pretrain.warm_start import start_from
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
@@ -19,10 +20,13 @@ from lesionaug.diffusion.edm import Preconditioning, training_sigmas
 from lesionaug.models.base import MaskConditions, patch_offsets_mm
 from lesionaug.models.diffmask import FIELD_LIMIT, FIELD_MEAN, USUAL_SLACK, DiffMaskConfig, DrawProblem, pose, predictor
 from lesionaug.models.few_steps import network_precision
+from lesionaug.models.forms import FORMS, form_of, size_and_stretch
 from lesionaug.networks.compact import CompactUNet, channels_last
+from lesionaug.prior_fit import control_extent_mm
 
 BATCH = {16: 12, 24: 5, 32: 2, 48: 1}
 """Patches per step by their size: about the same work."""
+BEND_VOXELS = 0.6
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,9 @@ class DiffMaskTraining:
     Args:
         patches: Store; images are not needed.
         output: Folder of checkpoint, log and, at the end, the model.
+        start: Model folder whose weights to start from.
         hold_out: Patients not to learn from; their loss is logged.
+        elastic: Share of lesions that are bent.
         sigma_mean: Of the logarithm of the noise levels.
         sigma_spread: Likewise.
         model: Network and sampler.
@@ -41,7 +47,9 @@ class DiffMaskTraining:
 
     patches: Path
     output: Path
+    start: Path | None = None
     hold_out: tuple[str, ...] = ()
+    elastic: float = 0.3
     sigma_mean: float = -0.4
     sigma_spread: float = 1.0
     model: DiffMaskConfig = field(default_factory=DiffMaskConfig)
@@ -64,7 +72,8 @@ def extent_of(mask: Tensor) -> float:
 class Lessons:
     """Draws batches of lesions of one patch size; sizes as frequent as in the store, large ones a little more."""
 
-    def __init__(self, groups: list[PatchGroup]) -> None:
+    def __init__(self, groups: list[PatchGroup], config: DiffMaskTraining) -> None:
+        self.config = config
         self.masks = _by_size(groups)
         self.fields = {
             size: torch.stack([torch.from_numpy(distance_field(m[0].numpy()))[None] for m in masks])
@@ -79,16 +88,34 @@ class Lessons:
         lesions = [self._lesion(size, generator) for _ in range(BATCH[size])]
         mask, field_, allowed = (torch.stack(parts) for parts in zip(*lesions, strict=True))
         extent = torch.tensor([extent_of(m) for m in mask])
+        form = torch.stack([form_of(m) for m in mask]) if self.config.model.told_form else None
         # A control sphere need not touch the lesion: some slack, so that the two may be drawn apart.
         slack = 2 * USUAL_SLACK * torch.rand(extent.shape, generator=generator)
         volume = mask.flatten(1).sum(dim=1).float()
-        problem = pose(MaskConditions(extent + slack, volume, allowed), 1.0)
+        problem = pose(MaskConditions(extent + slack, volume, allowed), 1.0, form=form)
         return problem, field_ * problem.room
+
+    def forms(self) -> Tensor:
+        """Volume, stretch and form of every lesion, for a model that draws forms; see `Forms`."""
+        masks = [mask for masks in self.masks.values() for mask in masks]
+        volume = torch.tensor([float(mask.sum()) for mask in masks])
+        # As the prior measures spheres: around the centroid, not around the voxel nearest to it.
+        extent = torch.tensor([control_extent_mm(mask[0].nonzero().numpy(), np.ones(3)) for mask in masks])
+        return torch.cat([size_and_stretch(volume, extent), torch.stack([form_of(mask) for mask in masks])], dim=1)
 
     def _lesion(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         index = draw(len(self.masks[size]), generator)
         mask, field_ = turn([self.masks[size][index], self.fields[size][index]], generator)
+        if chance(self.config.elastic, generator):
+            mask, field_ = _bent(mask, field_, generator)
         return mask, field_, missing_tissue(mask, generator)
+
+
+def _bent(mask: Tensor, field_: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """An elastic deformation, unless nothing is left of the lesion."""
+    (bent,) = elastic([field_], generator, BEND_VOXELS)
+    inside = bent + FIELD_MEAN > 0
+    return (inside, bent) if inside.any() else (mask, field_)
 
 
 def _by_size(groups: list[PatchGroup]) -> dict[int, Tensor]:
@@ -117,9 +144,11 @@ def main(config: DiffMaskTraining) -> None:
     groups = [group for group in read_store(config.patches) if not group.healthy]
     own = [group for group in groups if group.patient not in config.hold_out]
     held = [group for group in groups if group.patient in config.hold_out]
-    lessons, precondition = Lessons(own), Preconditioning(config.model.sigma_data)
+    lessons, precondition = Lessons(own, config), Preconditioning(config.model.sigma_data)
     torch.manual_seed(config.fit.seed)
     network = channels_last(CompactUNet(config.model.network))
+    if config.start:
+        start_from(network, config.start)
 
     def loss(generator: torch.Generator, net: CompactUNet = network, source: Lessons = lessons) -> Tensor:
         problem, clean = source.draw(generator)
@@ -127,12 +156,13 @@ def main(config: DiffMaskTraining) -> None:
         return loss_of(net, problem, clean, sigma, torch.randn(clean.shape, generator=generator), precondition)
 
     def validate(average: CompactUNet) -> dict:
-        source = Lessons(held)
+        source = Lessons(held, replace(config, elastic=0.0))
         return held_out_loss(lambda generator: loss(generator, average, source), batches=16)
 
     write_provenance(config.output, config, own, held)
     average = fit(network, loss, config.fit, config.output, validate if held else None)
-    write_model(config.output, "diffmask", config.model, average)
+    extra = {FORMS: lessons.forms()} if config.model.told_form else {}
+    write_model(config.output, "diffmask", config.model, average, extra)
 
 
 if __name__ == "__main__":

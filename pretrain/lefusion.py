@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 import tyro
-from lesionaug.pretrain.augment import draw, keep_channels, turn
+from lesionaug.pretrain.augment import chance, draw, elastic, keep_channels, on_another_host, other_resolution, turn
 from lesionaug.pretrain.fit import FitConfig, fit, held_out_loss, write_model
 from lesionaug.pretrain.patches import BRAIN, OTHER, THIS, PatchGroup, read_store
 from lesionaug.pretrain.provenance import write_provenance
+from lesionaug.pretrain.warm_start import start_from
 from torch import Tensor
 
 from lesionaug.diffusion.edm import Preconditioning, training_sigmas
@@ -25,6 +26,10 @@ from lesionaug.networks.compact import CompactUNet, channels_last
 
 BATCH = {16: 12, 24: 5, 32: 2, 48: 1}
 """Patches per step by their size: about the same work."""
+BEND_VOXELS = 0.6
+HEALTHY_SIZE = 24
+PLAIN = {"healthy": 0.0, "forget": 0.0, "elastic": 0.0, "blurred": 0.0, "moved": 0.0}
+"""Lessons as they are in the store, for validation."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +40,13 @@ class LeFusionTraining:
         patches: Store with images.
         shapes: Store of lesion masks to cut holes into healthy tissue with; the store's own lesions if not given.
         output: Folder of checkpoint, log and, at the end, the model.
+        start: Model folder whose weights to start from.
         hold_out: Patients not to learn from; their loss is logged.
         healthy: Share of healthy patches.
         forget: Probability that a contrast is not told (condition dropout).
+        elastic: Share of patches that are bent.
+        blurred: Share of patches whose resolution is lowered.
+        moved: Share of small lesions that are moved to another host.
         sigma_mean: Of the logarithm of the noise levels.
         sigma_spread: Likewise.
         model: Network and sampler.
@@ -46,10 +55,14 @@ class LeFusionTraining:
 
     patches: Path
     output: Path
+    start: Path | None = None
     shapes: Path | None = None
     hold_out: tuple[str, ...] = ()
     healthy: float = 0.25
     forget: float = 0.1
+    elastic: float = 0.2
+    blurred: float = 0.25
+    moved: float = 0.25
     sigma_mean: float = -0.5
     sigma_spread: float = 0.9
     model: LeFusionConfig = field(default_factory=LeFusionConfig)
@@ -82,8 +95,8 @@ class Lessons:
 
     def draw(self, generator: torch.Generator) -> Lesson:
         """One batch of patches of one size."""
-        if self.healthy and float(torch.rand((), generator=generator)) < self.config.healthy:
-            patches = [self._healthy_patch(generator) for _ in range(BATCH[24])]
+        if self.healthy and chance(self.config.healthy, generator):
+            patches = [self._healthy_patch(generator) for _ in range(BATCH[HEALTHY_SIZE])]
         else:
             size = self.lesions[int(torch.multinomial(self.weights, 1, generator=generator))].size
             patches = [self._lesion_patch(size, generator) for _ in range(BATCH[size])]
@@ -93,8 +106,23 @@ class Lessons:
         weights = torch.where(torch.tensor([group.size == size for group in self.lesions]), self.weights, 0)
         group = self.lesions[int(torch.multinomial(weights, 1, generator=generator))]
         index = draw(len(group), generator)
-        label = group.label[index]
-        return self._in_model_channels(group, index), (label & THIS) > 0, (label & BRAIN) > 0
+        image, label = self._in_model_channels(group, index), group.label[index]
+        mask, brain = (label & THIS) > 0, (label & BRAIN) > 0
+        if self.healthy and size <= HEALTHY_SIZE and chance(self.config.moved, generator):
+            return self._moved(image, mask, brain & ((label & OTHER) == 0), generator)
+        return image, mask, brain
+
+    def _moved(
+        self, image: Tensor, mask: Tensor, tissue: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The lesion in healthy tissue of another scan, as far as that is brain."""
+        group = self.healthy[draw(len(self.healthy), generator)]
+        index, cut = draw(len(group), generator), (HEALTHY_SIZE - mask.shape[-1]) // 2
+        inner = (slice(None), *[slice(cut, HEALTHY_SIZE - cut)] * 3)
+        host, label = self._in_model_channels(group, index)[inner], group.label[index][inner]
+        brain = (label & BRAIN) > 0
+        mask = mask & brain
+        return on_another_host(image, host, mask, (tissue, brain & ((label & OTHER) == 0))), mask, brain
 
     def _healthy_patch(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         group, shape = (pool[draw(len(pool), generator)] for pool in (self.healthy, self.shapes))
@@ -113,7 +141,7 @@ class Lessons:
         return image
 
     def _lesson(self, patches: list[tuple[Tensor, Tensor, Tensor]], generator: torch.Generator) -> Lesson:
-        turned = [turn([image, mask, brain], generator) for image, mask, brain in patches if mask.any()]
+        turned = [self._varied(*turn(list(patch), generator), generator) for patch in patches if patch[1].any()]
         image, mask, brain = (torch.stack(parts) for parts in zip(*turned, strict=True))
         present = torch.stack([keep_channels(~torch.isnan(x[:, 0, 0, 0]), generator) for x in image])
         image = torch.nan_to_num(image) * present[:, :, None, None, None]
@@ -121,6 +149,18 @@ class Lessons:
         image = image * gain[:, :, None, None, None]
         known = torch.rand(present.shape, generator=generator) >= self.config.forget
         return Lesson(_pose(image, mask, brain, present, known, self.config.model.channels), image)
+
+    def _varied(
+        self, image: Tensor, mask: Tensor, brain: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if chance(self.config.blurred, generator):
+            image = other_resolution(image, generator)
+        if chance(self.config.elastic, generator):
+            bent, *masks = elastic([image, mask.float(), brain.float()], generator, BEND_VOXELS)
+            bent_mask, bent_brain = (part > 0.5 for part in masks)
+            if bent_mask.any():
+                return bent, bent_mask, bent_brain | bent_mask
+        return image, mask, brain
 
 
 def _pose(
@@ -166,6 +206,8 @@ def main(config: LeFusionTraining) -> None:
     lessons, precondition = Lessons(own, shapes, config), Preconditioning(config.model.sigma_data)
     torch.manual_seed(config.fit.seed)
     network = channels_last(CompactUNet(config.model.network))
+    if config.start:
+        start_from(network, config.start)
 
     def loss(generator: torch.Generator, net: CompactUNet = network, source: Lessons = lessons) -> Tensor:
         lesson = source.draw(generator)
@@ -174,7 +216,7 @@ def main(config: LeFusionTraining) -> None:
         return loss_of(net, lesson, sigma, noise, precondition)
 
     def validate(average: CompactUNet) -> dict:
-        source = Lessons(held, shapes, replace(config, healthy=0.0, forget=0.0))
+        source = Lessons(held, shapes, replace(config, **PLAIN))
         return held_out_loss(lambda generator: loss(generator, average, source), batches=24)
 
     write_provenance(config.output, config, own, held)

@@ -1,0 +1,66 @@
+"""How long and how flat lesions of a volume and a control sphere are: drawn from those that were learnt from.
+
+Volume and sphere alone leave a bar, a sheet and a ball with arms possible. A network of few steps that is left the
+choice draws something in between, which is why generated lesions come out too round; so the form is drawn first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lesionaug.models.base import MaskConditions
+
+FORMS = "forms"
+"""Name of the table among a checkpoint's tensors."""
+NEIGHBOURS = 24
+"""Lesions of about the wanted volume and sphere among which one lends its form."""
+
+
+def form_of(mask: Bool[Tensor, "1 i j k"]) -> Float[Tensor, " ratios"]:
+    """Logarithms of the ratios of a lesion's first to second and second to third principal axis."""
+    points = mask[0].nonzero().double()
+    offsets = points - points.mean(dim=0)
+    # A voxel is a cube: its own variance keeps a lesion of one voxel, or one layer, finite.
+    moments = offsets.T @ offsets / len(points) + torch.eye(3, dtype=torch.double) / 12
+    third, second, first = torch.linalg.eigvalsh(moments).clamp(min=1e-6)
+    return torch.stack([(first / second).log() / 2, (second / third).log() / 2]).float()
+
+
+@dataclass(frozen=True)
+class Forms:
+    """Lesions that lend their form.
+
+    Args:
+        table: Per lesion: log of its volume in voxels, log of its sphere's diameter over that of a ball of its volume,
+            and its form.
+    """
+
+    table: Float[Tensor, "lesions 4"]
+
+    def draw(
+        self, conditions: MaskConditions, spacing_mm: float, generators: Sequence[torch.Generator]
+    ) -> Float[Tensor, "batch 2"]:
+        """A form for each lesion, that of a neighbour in volume and sphere, chosen by the lesion's own generator."""
+        wanted = size_and_stretch(conditions.volume_mm3.cpu() / spacing_mm**3, conditions.extent_mm.cpu() / spacing_mm)
+        known = self.table[:, :2]
+        apart = ((wanted[:, None] - known) / known.std(dim=0).clamp(min=1e-3)).norm(dim=2)
+        nearest = apart.topk(min(NEIGHBOURS, len(known)), dim=1, largest=False).indices
+        chosen = [
+            int(row[torch.randint(len(row), (), generator=generator)])
+            for row, generator in zip(nearest, generators, strict=True)
+        ]
+        return self.table[chosen, 2:]
+
+
+def size_and_stretch(
+    volume_voxels: Float[Tensor, " batch"], extent_voxels: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch 2"]:
+    """What forms are looked up by."""
+    ball = (6 * volume_voxels / math.pi) ** (1 / 3)
+    return torch.stack([volume_voxels.log(), (extent_voxels / ball).log()], dim=1)
