@@ -7,7 +7,7 @@ checkpoint, and an interrupted run ends with the weights of an uninterrupted one
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -128,7 +128,14 @@ def held_out_loss(loss: Loss, batches: int) -> dict[str, float]:
     return {"held": round(sum(loss(generator).item() for _ in range(batches)) / batches, 5)}
 
 
-def write_model(run: Path, job: str, settings: Any, network: nn.Module, name: str = "model") -> None:
+def write_model(
+    run: Path,
+    job: str,
+    settings: Any,
+    network: nn.Module,
+    extra: Mapping[str, Tensor] | None = None,
+    name: str = "model",
+) -> None:
     """The model folder of a run, in half precision.
 
     Args:
@@ -136,15 +143,16 @@ def write_model(run: Path, job: str, settings: Any, network: nn.Module, name: st
         job: `diffmask` or `lefusion`.
         settings: Of the compact model.
         network: Its weights.
+        extra: More tensors that the model needs.
         name: Of the folder.
     """
     config = {"model": job, "architecture": "compact", **asdict(settings)}
-    save_model(run / name, config, half_precision(network))
+    save_model(run / name, config, half_precision({**network.state_dict(), **(extra or {})}))
 
 
-def half_precision(network: nn.Module) -> dict[str, Tensor]:
+def half_precision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights as they are kept."""
-    return {name: value.half() for name, value in network.state_dict().items()}
+    return {name: value.half() for name, value in state.items()}
 
 
 def _start(network: Network, config: FitConfig, processes: Processes) -> Progress[Network]:
