@@ -1,58 +1,31 @@
-"""The patch store: one file per scan, one patch per lesion, at model spacing.
+"""The patch store: one file per scan, one patch per lesion, and `store.json` with how it was cut.
 
-    scan ──► lesions (26-connected) ──► smallest patch shape that holds each ──► SUBJECT.safetensors
-                                        label: this lesion | other lesions | brain | may host a lesion
+    scan ──► cutting.py or published_patches.py ──► SUBJECT.safetensors
+                                                    image, label, affine, volume_mm3 of lesion_16, healthy_24, ...
 
-Lesions too large for the largest patch are counted in the store's `skipped`; their neighbours are kept and see them as
-"other". World positions and subject names stay with every patch.
+Lesions too large for the largest patch have no patch of their own; the index lists them, their neighbours see them as
+"other". Stores of format 1, without `store.json`, affines and the `CUT` bit, are read as well.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cc3d
-import numpy as np
 import torch
-from safetensors import safe_open
+from lesionaug.pretrain.cutting import cut_scan
+from lesionaug.pretrain.index import MODEL, ScanRecord, StoreSettings, check_settings
+from lesionaug.pretrain.labelled import BRAIN, CUT, OTHER, THIS, LabelledScan
+from lesionaug.pretrain.published_patches import cut_published
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lesionaug.intensity import robust_scale
-from lesionaug.models.base import PATCH_SHAPES
-from lesionaug.patches import PatchGrid, cut, cut_mask
+from lesionaug.errors import LesionAugError
 
-THIS, OTHER, BRAIN = 1, 2, 4
-"""Bits of a patch's label."""
-
-CONTEXT_VOXELS = 6  # as in `DiffusionRenderer.patch_shape`
-
-
-@dataclass(frozen=True)
-class LabelledScan:
-    """A scan to learn from, in scanner units.
-
-    Args:
-        subject: Name of the scan; `patient` is what splits go by.
-        patient: Time points of a patient share it.
-        channels: Contrasts of `image`; empty where there is only a mask.
-        image: Shape `(channels, i, j, k)`.
-        lesions: Lesion mask, shape `(i, j, k)`.
-        brain: Brain mask, same shape.
-        spacing_mm: Voxel size.
-    """
-
-    subject: str
-    patient: str
-    channels: tuple[str, ...]
-    image: np.ndarray
-    lesions: np.ndarray
-    brain: np.ndarray
-    spacing_mm: tuple[float, float, float]
+__all__ = ["BRAIN", "CUT", "OTHER", "THIS", "LabelledScan", "PatchGroup", "read_store", "write_scan"]
 
 
 @dataclass(frozen=True)
@@ -63,9 +36,11 @@ class PatchGroup:
         subject: Where they come from.
         patient: For splits.
         channels: Of `image`.
-        image: Robust units, half precision, shape `(patches, channels, n, n, n)`.
-        label: Bits `THIS`, `OTHER`, `BRAIN`, shape `(patches, 1, n, n, n)`.
+        image: Robust units, or those of the published networks; half precision, shape `(patches, channels, n, n, n)`.
+        label: Bits `THIS`, `OTHER`, `BRAIN`, `CUT`, shape `(patches, 1, n, n, n)`.
         healthy: Whether the patches are of normal-appearing tissue, without a lesion of their own.
+        affine: Patch voxel to world of the scan's files in mm, shape `(patches, 4, 4)`; None in format 1.
+        volume_mm3: Of the lesion as it is in the scan, 0 where there is none, shape `(patches,)`.
     """
 
     subject: str
@@ -74,17 +49,21 @@ class PatchGroup:
     image: Tensor
     label: Tensor
     healthy: bool
+    affine: Tensor | None = None
+    volume_mm3: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.label)
 
     @property
     def size(self) -> int:
-        """Edge of the patches."""
+        """Edge of the patches, the longest where they are no cubes."""
         return self.label.shape[-1]
 
 
-def write_scan(scan: LabelledScan, store: Path, healthy: int = 0, seed: int = 0) -> dict[str, int]:
+def write_scan(
+    scan: LabelledScan, store: Path, healthy: int = 0, seed: int = 0, settings: StoreSettings = MODEL
+) -> ScanRecord:
     """Cut a scan into patches and write them.
 
     Args:
@@ -92,104 +71,63 @@ def write_scan(scan: LabelledScan, store: Path, healthy: int = 0, seed: int = 0)
         store: Folder of the store.
         healthy: Patches of normal-appearing tissue to add, for a model that is to know healthy tissue too.
         seed: Of their positions.
+        settings: `MODEL`, or `PUBLISHED` for the published preparation, which has no healthy patches.
 
     Returns:
-        Number of patches, of healthy patches, and of lesions skipped as too large.
+        What the index is to say of the scan.
     """
-    tensors, counts = defaultdict(list), {"patches": 0, "healthy": 0, "skipped": 0}
-    image, labels = _normalised(scan), cc3d.connected_components(scan.lesions, connectivity=26)
-    for lesion, voxels in _lesion_voxels(labels):
-        center, shape = _home(voxels, scan.spacing_mm)
-        counts["patches" if shape else "skipped"] += 1
-        if shape:
-            _add(
-                tensors,
-                f"lesion_{shape[0]}",
-                scan,
-                image,
-                labels,
-                lesion,
-                PatchGrid.around(center, shape, scan.spacing_mm, 1.0),
-            )
-    for center in _healthy_centers(scan, healthy, np.random.default_rng(seed)):
-        _add(
-            tensors, "healthy_24", scan, image, labels, -1, PatchGrid.around(center, (24, 24, 24), scan.spacing_mm, 1.0)
-        )
-        counts["healthy"] += 1
-    facts = {"subject": scan.subject, "patient": scan.patient, "channels": json.dumps(scan.channels), **counts}
+    cutout = cut_scan(scan, healthy, seed) if settings.kind == MODEL.kind else cut_published(scan)
+    facts = {"subject": scan.subject, "patient": scan.patient, "channels": json.dumps(scan.channels)}
     store.mkdir(parents=True, exist_ok=True)
-    stacked = {name: torch.stack(patches) for name, patches in tensors.items()}
-    save_file(stacked, store / f"{scan.subject}.safetensors", {key: str(value) for key, value in facts.items()})
-    return counts
+    save_file(cutout.tensors, store / f"{scan.subject}.safetensors", facts)
+    return cutout.record
 
 
-def read_store(store: Path, patients: Iterable[str] | None = None) -> list[PatchGroup]:
+def read_store(store: Path, patients: Iterable[str] | None = None, settings: StoreSettings = MODEL) -> list[PatchGroup]:
     """All patches of a store, or those of some patients.
+
+    Args:
+        store: Folder of the store.
+        patients: Whose patches.
+        settings: How the patches have to be cut.
 
     Raises:
         FileNotFoundError: The store holds no patches.
+        LesionAugError: It was cut otherwise, or is damaged.
     """
     files = sorted(Path(store).glob("*.safetensors"))
     if not files:
         raise FileNotFoundError(
             f"Expected patches (*.safetensors) in {store}, got none; run lesionaug.pretrain.prepare"
         )
+    check_settings(store, settings)
     wanted = None if patients is None else set(patients)
     return [group for file in files for group in _read(file) if wanted is None or group.patient in wanted]
 
 
 def _read(file: Path) -> list[PatchGroup]:
-    groups = []
-    with safe_open(file, framework="pt") as opened:
-        facts = opened.metadata()
-        for name in sorted(key for key in opened.keys() if key.endswith("_label")):  # noqa: SIM118
-            kind = name.removesuffix("_label")
-            groups.append(
-                PatchGroup(
-                    subject=facts["subject"],
-                    patient=facts["patient"],
-                    channels=tuple(json.loads(facts["channels"])),
-                    image=opened.get_tensor(f"{kind}_image"),
-                    label=opened.get_tensor(name),
-                    healthy=kind.startswith("healthy"),
-                )
-            )
-    return groups
+    try:
+        with safe_open(file, framework="pt") as opened:
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            facts = opened.metadata()
+        return [
+            _group(kind, tensors, facts)
+            for kind in sorted(n.removesuffix("_label") for n in tensors if n.endswith("_label"))
+        ]
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise LesionAugError(f"Expected patches, got a damaged file {file} ({error}); prepare them again") from error
 
 
-def _normalised(scan: LabelledScan) -> Tensor:
-    image = torch.from_numpy(np.ascontiguousarray(scan.image, dtype=np.float32))
-    if not scan.channels:
-        return image
-    return robust_scale(image, torch.from_numpy(scan.brain)[None]).normalise(image)
-
-
-def _lesion_voxels(labels: np.ndarray) -> Iterable[tuple[int, np.ndarray]]:
-    for lesion, box in enumerate(cc3d.statistics(labels)["bounding_boxes"][1:], start=1):
-        yield lesion, np.argwhere(labels[box] == lesion) + [axis.start for axis in box]
-
-
-def _home(voxels: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[tuple, tuple | None]:
-    """Centre voxel of a lesion, and the smallest patch that holds its control sphere."""
-    center = np.rint(voxels.mean(axis=0)).astype(int)
-    extent = 2 * np.linalg.norm((voxels - center) * spacing_mm, axis=1).max() + 1
-    shape = next((shape for shape in PATCH_SHAPES if shape[0] >= extent + CONTEXT_VOXELS), None)
-    return tuple(int(c) for c in center), shape
-
-
-def _healthy_centers(scan: LabelledScan, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Positions in the brain well away from lesions."""
-    from scipy.ndimage import binary_dilation, binary_erosion
-
-    room = binary_erosion(scan.brain, iterations=6) & ~binary_dilation(scan.lesions, iterations=8)
-    return rng.permutation(np.argwhere(room))[:count]
-
-
-def _add(
-    tensors: dict, kind: str, scan: LabelledScan, image: Tensor, labels: np.ndarray, lesion: int, grid: PatchGrid
-) -> None:
-    masks = [torch.from_numpy(mask)[None] for mask in (labels == lesion, (labels > 0) & (labels != lesion), scan.brain)]
-    this, other, brain = (cut_mask(mask, grid) for mask in masks)
-    tensors[f"{kind}_label"].append(this.byte() * THIS + other.byte() * OTHER + brain.byte() * BRAIN)
-    patch = cut(image, grid) if scan.channels else torch.zeros(0, *grid.shape)
-    tensors[f"{kind}_image"].append(patch.half())
+def _group(kind: str, tensors: dict[str, Tensor], facts: dict[str, str]) -> PatchGroup:
+    label = tensors[f"{kind}_label"]
+    counted = ((label & THIS) > 0).flatten(1).sum(dim=1).to(torch.float32)
+    return PatchGroup(
+        subject=facts["subject"],
+        patient=facts["patient"],
+        channels=tuple(json.loads(facts["channels"])),
+        image=tensors[f"{kind}_image"],
+        label=label,
+        healthy=kind.startswith("healthy"),
+        affine=tensors.get(f"{kind}_affine"),
+        volume_mm3=tensors.get(f"{kind}_volume_mm3", counted),
+    )

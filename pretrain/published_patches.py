@@ -5,16 +5,24 @@ For comparison and for reading published patches. Own models are trained on patc
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float, UInt8
+from lesionaug.pretrain.cutting import Cutout, measured, record_of, stacked, voxels_of, world_of
+from lesionaug.pretrain.labelled import BRAIN, CUT, OTHER, THIS, LabelledScan
 from scipy import ndimage
+from torch import Tensor
 
+from lesionaug.errors import LesionAugError
 from lesionaug.models.control import TOUCHING, BoolVolume
 from lesionaug.models.published_cleanup import drop_at_border
+from lesionaug.patches import SAME_SPACING, PatchGrid
 
+CHANNEL = "flair"
 PATCH_SHAPE = (32, 64, 64)
 WINDOW = (-1000.0, 400.0)  # Hounsfield units; on FLAIR, everything below -1000 does not exist and above 400 is lost
 
@@ -46,10 +54,10 @@ def lesion_patches(lesions: BoolVolume) -> Iterator[LesionPatch]:
     """One patch per 6-connected lesion that is not too wide for it.
 
     Raises:
-        ValueError: The scan is smaller than a patch.
+        LesionAugError: The scan is smaller than a patch.
     """
     if any(n < p for n, p in zip(lesions.shape, PATCH_SHAPE, strict=True)):
-        raise ValueError(f"Expected a scan of at least {PATCH_SHAPE} voxels, got {lesions.shape}; pad it first")
+        raise LesionAugError(f"Expected a scan of at least {PATCH_SHAPE} voxels, got {lesions.shape}; pad it first")
     labels, count = ndimage.label(lesions)
     sizes = np.bincount(labels.ravel())
     for label in range(1, count + 1):
@@ -58,6 +66,38 @@ def lesion_patches(lesions: BoolVolume) -> Iterator[LesionPatch]:
         if 2 * np.linalg.norm(voxels - centroid, axis=1).max() <= PATCH_SHAPE[0]:
             start = _start(centroid, lesions.shape)
             yield LesionPatch(label, start, _whole_lesions(labels[_box(start)], sizes))
+
+
+def cut_published(scan: LabelledScan) -> Cutout:
+    """All patches of a scan, FLAIR in network units; voxels are those of the scan, in the order of its axes.
+
+    What the published preparation drops from a patch's mask, because it is cut by the border or touches it, keeps its
+    place in the label with the bit `CUT`; `published_mask` leaves it out again.
+
+    Raises:
+        LesionAugError: The voxels are not 1 mm wide, or the scan is smaller than a patch.
+    """
+    if any(abs(spacing - 1) > SAME_SPACING for spacing in scan.spacing_mm):
+        got = " x ".join(f"{spacing:.3g}" for spacing in scan.spacing_mm)
+        raise LesionAugError(
+            f"Expected voxels of 1 mm, got {got} mm in {scan.subject}: the published preparation does not resample; "
+            "resample first, without --scale, or take --preset model"
+        )
+    labels, _ = ndimage.label(scan.lesions)
+    shown = {patch.label: patch for patch in lesion_patches(scan.lesions)}
+    lesions = [(measured(voxels, scan, patch=label in shown), shown.get(label)) for label, voxels in voxels_of(labels)]
+    patches = defaultdict(list)
+    for lesion, patch in lesions:
+        if patch is not None:
+            for name, part in _parts(scan, labels, patch).items():
+                patches[f"lesion_published_{name}"].append(part)
+            patches["lesion_published_volume_mm3"].append(torch.tensor(lesion.volume_mm3))
+    return Cutout(stacked(patches), record_of(scan, tuple(lesion for lesion, _ in lesions), 0))
+
+
+def published_mask(label: UInt8[Tensor, "*batch i j k"]) -> Bool[Tensor, "*batch i j k"]:
+    """Mask that the published models learn from: lesions that a patch shows as a whole; it may be empty."""
+    return ((label & (THIS | OTHER)) > 0) & ((label & CUT) == 0)
 
 
 def to_network_units(image: Volume) -> Float[np.ndarray, "32 64 64"]:
@@ -78,6 +118,19 @@ def crop_offset(shape: tuple[int, ...]) -> Triple:
     """
     i, j, k = (_half_away_from_zero(n - p) for n, p in zip(shape, PATCH_SHAPE, strict=True))
     return i, j, k
+
+
+def _parts(scan: LabelledScan, labels: np.ndarray, patch: LesionPatch) -> dict[str, Tensor]:
+    """Image, label and affine of a patch."""
+    here, lesions = labels[patch.box], scan.lesions[patch.box]
+    bits = np.where(here == patch.label, THIS, OTHER) * lesions + CUT * (lesions & ~patch.mask)
+    image = [to_network_units(scan.image[scan.channels.index(CHANNEL)][patch.box])] if CHANNEL in scan.channels else []
+    i, j, k = (start + n // 2 for start, n in zip(patch.start, PATCH_SHAPE, strict=True))
+    return {
+        "image": torch.from_numpy(np.stack(image) if image else np.zeros((0, *PATCH_SHAPE))).half(),
+        "label": torch.from_numpy((bits + BRAIN * scan.brain[patch.box]).astype(np.uint8))[None],
+        "affine": world_of(PatchGrid((i, j, k), PATCH_SHAPE, (1.0, 1.0, 1.0)), scan.to_world),
+    }
 
 
 def _half_away_from_zero(difference: int) -> int:
