@@ -1,0 +1,89 @@
+"""DiffMask's part: masks of real lesions' volumes and control spheres, drawn in few calls and in many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from benchmarks.realism.hosts import MAX_MM3
+from benchmarks.realism.shape import MIN_VOXELS, ks_distance, shape_features
+from benchmarks.steps.schedule import Schedule
+from benchmarks.steps.sets import Draws, Lesion
+from lesionaug.diffusion.edm import Preconditioning
+from lesionaug.models.base import MaskConditions
+from lesionaug.models.diffmask import TOLD_SLACK, DiffMask, pose, predictor
+from lesionaug.prior_fit import control_extent_mm
+
+Array = np.ndarray
+SHAPE = ("sphericity", "elongation", "surface_to_volume")  # volume is exact by construction
+FIELD = "distance field and mask"
+
+
+def draw_jobs(
+    model: DiffMask, lesions: Sequence[Bool[Array, "i j k"]], count: int, patch: int, seed: int
+) -> list[MaskConditions]:
+    """Volumes and control spheres of so many real lesions that fit a patch, in free tissue."""
+    jobs = [_conditions(model, lesion) for lesion in lesions if MIN_VOXELS <= lesion.sum() <= MAX_MM3]
+    fitting = [job for job in jobs if max(job.allowed.shape) <= patch]
+    if len(fitting) < count:
+        raise ValueError(f"Expected {count} lesions to take sizes from, got {len(fitting)}; ask for fewer")
+    chosen = np.random.default_rng(seed).permutation(len(fitting))[:count]
+    return [fitting[index] for index in chosen]
+
+
+def _conditions(model: DiffMask, lesion: Array) -> MaskConditions:
+    extent = control_extent_mm(np.argwhere(lesion), np.ones(3))
+    shape = next((shape for shape in model.patch_shapes if min(shape) >= extent + 6), model.patch_shapes[-1])
+    free = torch.ones(1, 1, *shape, dtype=torch.bool)
+    return MaskConditions(torch.tensor([extent]), torch.tensor([float(lesion.sum())]), free)
+
+
+@torch.inference_mode()
+def draw(model: DiffMask, job: MaskConditions, schedule: Schedule, seeds: Sequence[int]) -> Lesion:
+    """One lesion's mask drawn once per seed."""
+    count = len(seeds)
+    many = MaskConditions(
+        job.extent_mm.expand(count), job.volume_mm3.expand(count), job.allowed.expand(count, *job.allowed.shape[1:])
+    )
+    problem = pose(many, model.spacing_mm, TOLD_SLACK)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    field = schedule.sample(
+        predictor(model.network, problem), Preconditioning(model.config.sigma_data), problem.context[:, :1], generators
+    )
+    masks = model.finish(many, problem, field)[:, 0].numpy()
+    rows = [shape_features(mask) for mask in masks]
+    wanted = float(job.volume_mm3[0].round())
+    return Lesion(
+        features=np.array([[row[name] for name in SHAPE] for row in rows]),
+        values=field.numpy()[:, :, problem.room[0, 0].numpy()],
+        errors={
+            "relative volume error": np.array([abs(row["volume_mm3"] - wanted) / wanted for row in rows]),
+            "Dice of two draws": np.full(count, _likeness(masks)),
+        },
+    )
+
+
+def _likeness(masks: Bool[Array, "seeds i j k"]) -> float:
+    """How alike draws of one lesion are: a sampler without diversity has 1."""
+    pairs = [2 * (a & b).sum() / (a.sum() + b.sum()) for a, b in combinations(masks, 2)]
+    return float(np.mean(pairs)) if pairs else float("nan")
+
+
+def draw_all(model: DiffMask, jobs: Sequence[MaskConditions], schedule: Schedule, seeds: int, first_seed: int) -> Draws:
+    """All lesions, each once per seed, no seed used twice."""
+    return Draws(
+        tuple(
+            draw(model, job, schedule, [first_seed + index * seeds + k for k in range(seeds)])
+            for index, job in enumerate(jobs)
+        )
+    )
+
+
+def shape_ks(draws: Draws, reference: Draws) -> dict[str, float]:
+    """Kolmogorov-Smirnov distance per feature; volumes are the same on both sides."""
+    columns: list[tuple[Float[Array, " n"], ...]] = list(zip(draws.features.T, reference.features.T, strict=True))
+    return {name: ks_distance(a, b) for name, (a, b) in zip(SHAPE, columns, strict=True)}
