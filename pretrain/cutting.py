@@ -63,7 +63,7 @@ def cut_scan(scan: LabelledScan, healthy: int = 0, seed: int = 0) -> Cutout:
         seed: Of their positions.
     """
     labels = np.asarray(cc3d.connected_components(scan.lesions, connectivity=MODEL.connectivity))
-    source = _Source(scan, _normalised(scan), labels, np.bincount(labels.ravel()))
+    source = _Source(scan, normalised(scan), labels, np.bincount(labels.ravel()))
     patches, lesions = defaultdict(list), []
     for label, voxels in voxels_of(labels):
         center, shape = _home(voxels, scan.spacing_mm)
@@ -89,6 +89,14 @@ def stacked(patches: dict[str, list[Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack(parts) for name, parts in patches.items()}
 
 
+def normalised(scan: LabelledScan) -> Tensor:
+    """The image in robust units, shape `(channels, i, j, k)`."""
+    image = torch.from_numpy(np.ascontiguousarray(scan.image, dtype=np.float32))
+    if not scan.channels:
+        return image
+    return robust_scale(image, torch.from_numpy(scan.brain)[None]).normalise(image)
+
+
 def voxels_of(labels: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Number of each lesion, and its voxels, shape `(n, 3)`."""
     boxes = cc3d.statistics(labels.astype(np.uint32))["bounding_boxes"]
@@ -109,13 +117,6 @@ def world_of(grid: PatchGrid, to_world: np.ndarray) -> Tensor:
     to_scan = np.diag((*grid.step, 1.0))
     to_scan[:3, 3] = [c - (n // 2) * s for c, n, s in zip(grid.center, grid.shape, grid.step, strict=True)]
     return torch.from_numpy(to_world @ to_scan).float()
-
-
-def _normalised(scan: LabelledScan) -> Tensor:
-    image = torch.from_numpy(np.ascontiguousarray(scan.image, dtype=np.float32))
-    if not scan.channels:
-        return image
-    return robust_scale(image, torch.from_numpy(scan.brain)[None]).normalise(image)
 
 
 def _home(voxels: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[tuple, tuple | None]:

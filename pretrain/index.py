@@ -39,9 +39,7 @@ class StoreSettings:
 
 
 MODEL = StoreSettings()
-PUBLISHED = StoreSettings(
-    "published", shapes=((32, 64, 64),), context=0, connectivity=6, units="[-1000, 400] mapped to [-1, 1]"
-)
+PUBLISHED = StoreSettings("published", shapes=((32, 64, 64),), context=0, connectivity=6)
 
 
 @dataclass(frozen=True)

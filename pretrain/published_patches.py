@@ -1,6 +1,7 @@
 """How the published models' training data were cut: one patch per lesion, and the lung window of computed tomography.
 
-For comparison and for reading published patches. Own models are trained on patches normalised per scan instead.
+Stores cut like this keep robust units, which a model's window maps to what its network sees; `to_network_units` is the
+published mapping of scanner units, for comparison and for reading published patches.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
-from lesionaug.pretrain.cutting import Cutout, measured, record_of, stacked, voxels_of, world_of
+from lesionaug.pretrain.cutting import Cutout, measured, normalised, record_of, stacked, voxels_of, world_of
 from lesionaug.pretrain.labelled import BRAIN, CUT, OTHER, THIS, LabelledScan
 from scipy import ndimage
 from torch import Tensor
@@ -22,7 +23,6 @@ from lesionaug.models.control import TOUCHING, BoolVolume
 from lesionaug.models.published_cleanup import drop_at_border
 from lesionaug.patches import SAME_SPACING, PatchGrid
 
-CHANNEL = "flair"
 PATCH_SHAPE = (32, 64, 64)
 WINDOW = (-1000.0, 400.0)  # Hounsfield units; on FLAIR, everything below -1000 does not exist and above 400 is lost
 
@@ -69,7 +69,7 @@ def lesion_patches(lesions: BoolVolume) -> Iterator[LesionPatch]:
 
 
 def cut_published(scan: LabelledScan) -> Cutout:
-    """All patches of a scan, FLAIR in network units; voxels are those of the scan, in the order of its axes.
+    """All patches of a scan; their voxels are those of the scan, axes right, anterior, superior.
 
     What the published preparation drops from a patch's mask, because it is cut by the border or touches it, keeps its
     place in the label with the bit `CUT`; `published_mask` leaves it out again.
@@ -83,13 +83,13 @@ def cut_published(scan: LabelledScan) -> Cutout:
             f"Expected voxels of 1 mm, got {got} mm in {scan.subject}: the published preparation does not resample; "
             "resample first, without --scale, or take --preset model"
         )
-    labels, _ = ndimage.label(scan.lesions)
+    image, (labels, _) = normalised(scan), ndimage.label(scan.lesions)
     shown = {patch.label: patch for patch in lesion_patches(scan.lesions)}
     lesions = [(measured(voxels, scan, patch=label in shown), shown.get(label)) for label, voxels in voxels_of(labels)]
     patches = defaultdict(list)
     for lesion, patch in lesions:
         if patch is not None:
-            for name, part in _parts(scan, labels, patch).items():
+            for name, part in _parts(scan, image, labels, patch).items():
                 patches[f"lesion_published_{name}"].append(part)
             patches["lesion_published_volume_mm3"].append(torch.tensor(lesion.volume_mm3))
     return Cutout(stacked(patches), record_of(scan, tuple(lesion for lesion, _ in lesions), 0))
@@ -120,14 +120,13 @@ def crop_offset(shape: tuple[int, ...]) -> Triple:
     return i, j, k
 
 
-def _parts(scan: LabelledScan, labels: np.ndarray, patch: LesionPatch) -> dict[str, Tensor]:
+def _parts(scan: LabelledScan, image: Tensor, labels: np.ndarray, patch: LesionPatch) -> dict[str, Tensor]:
     """Image, label and affine of a patch."""
     here, lesions = labels[patch.box], scan.lesions[patch.box]
     bits = np.where(here == patch.label, THIS, OTHER) * lesions + CUT * (lesions & ~patch.mask)
-    image = [to_network_units(scan.image[scan.channels.index(CHANNEL)][patch.box])] if CHANNEL in scan.channels else []
     i, j, k = (start + n // 2 for start, n in zip(patch.start, PATCH_SHAPE, strict=True))
     return {
-        "image": torch.from_numpy(np.stack(image) if image else np.zeros((0, *PATCH_SHAPE))).half(),
+        "image": image[(slice(None), *patch.box)].half(),
         "label": torch.from_numpy((bits + BRAIN * scan.brain[patch.box]).astype(np.uint8))[None],
         "affine": world_of(PatchGrid((i, j, k), PATCH_SHAPE, (1.0, 1.0, 1.0)), scan.to_world),
     }

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import torch
 from lesionaug.pretrain.labelled import LabelledScan
 from lesionaug.pretrain.layouts.core import ScanFiles
-from nibabel.orientations import apply_orientation, inv_ornt_aff
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from lesionaug.anatomy import anatomy_from_images
 from lesionaug.anatomy.morphology import filled, largest
@@ -36,50 +36,58 @@ def read_scan(files: ScanFiles, scale: float = 1.0) -> LabelledScan:
     Raises:
         LesionAugError: A file cannot be read or used, or the files are not on one grid.
     """
-    if files.lesions is None:
-        raise LesionAugError(f"Expected a lesion label, got none for {files.subject}; leave the scan out")
-    label = read_nifti(files.lesions)
+    label = read_nifti(_label_of(files))
     images = {channel: read_intensities(path) for channel, path in files.images.items()}
     given = None if files.brain is None else read_nifti(files.brain)
     like = next((image for image in (*images.values(), given) if image is not None), label)
     for image in (label, *images.values(), *([] if given is None else [given])):
         _check_grid(image, like, files.apart_mm)
-    frame = _Frame.of(like.affine)
-    lesions = frame.turned(_lesions(label, files.lesion_values))
-    stack = [frame.turned(image.data) for image in images.values()]
-    image = np.stack(stack) if stack else np.zeros((0, *lesions.shape), np.float32)
-    affine = frame.affine(like.affine, like.data.shape)
-    mask = None if given is None else frame.turned(given.data > 0)
-    brain, brain_from = _brain(mask, image, tuple(images), affine, lesions)
+    bare = _labelled(files, replace(label, affine=like.affine), scale)
+    if not images:
+        return bare if given is None else replace(bare, brain=_turned(given, like) > 0, brain_from="file")
+    stack = np.stack([_turned(image, like) for image in images.values()])
+    scan = replace(bare, channels=tuple(images), image=stack)
+    brain, brain_from = _derived_brain(scan) if given is None else (_turned(given, like) > 0, "file")
+    return replace(scan, brain=brain, brain_from=brain_from)
+
+
+def read_label(files: ScanFiles, scale: float = 1.0) -> LabelledScan:
+    """Likewise, without images and brain.
+
+    Raises:
+        LesionAugError: There is no label, or it cannot be read.
+    """
+    return _labelled(files, read_nifti(_label_of(files)), scale)
+
+
+def _label_of(files: ScanFiles) -> Path:
+    if files.lesions is None:
+        raise LesionAugError(f"Expected a lesion label, got none for {files.subject}; leave the scan out")
+    return files.lesions
+
+
+def _labelled(files: ScanFiles, label: NiftiImage, scale: float) -> LabelledScan:
+    values = files.lesion_values
+    mask = binary_mask(label.data, label.name)[0] if values is None else np.isin(label.data, values)
+    lesions = _turned(replace(label, data=mask), label)
+    affine = label.affine @ inv_ornt_aff(io_orientation(label.affine), label.data.shape)
     return LabelledScan(
         subject=files.subject,
         patient=files.patient,
-        channels=tuple(images),
-        image=image,
+        channels=(),
+        image=np.zeros((0, *lesions.shape), np.float32),
         lesions=lesions,
-        brain=brain,
-        spacing_mm=triple(size * scale for size in check_affine(affine, str(files.lesions))),
+        brain=np.zeros(lesions.shape, bool),
+        spacing_mm=triple(size * scale for size in check_affine(affine, label.name)),
         affine=affine,
-        brain_from=brain_from,
+        brain_from="unknown",
         complete=not files.partial,
     )
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """How axes are turned to right, anterior, superior."""
-
-    orientation: np.ndarray
-
-    @classmethod
-    def of(cls, affine: np.ndarray) -> _Frame:
-        return cls(nib.orientations.io_orientation(affine))
-
-    def turned(self, data: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(apply_orientation(data, self.orientation))
-
-    def affine(self, affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        return affine @ inv_ornt_aff(self.orientation, shape)
+def _turned(image: NiftiImage, like: NiftiImage) -> np.ndarray:
+    """Data with the axes right, anterior, superior."""
+    return np.ascontiguousarray(apply_orientation(image.data, io_orientation(like.affine)))
 
 
 def _check_grid(image: NiftiImage, like: NiftiImage, apart_mm: float) -> None:
@@ -93,20 +101,11 @@ def _apart_mm(image: NiftiImage, like: NiftiImage) -> float:
     return float(np.linalg.norm((corners @ (image.affine - like.affine).T)[:, :3], axis=1).max())
 
 
-def _lesions(label: NiftiImage, values: tuple[int, ...] | None) -> np.ndarray:
-    return binary_mask(label.data, label.name)[0] if values is None else np.isin(label.data, values)
-
-
-def _brain(
-    given: np.ndarray | None, image: np.ndarray, channels: tuple[str, ...], affine: np.ndarray, lesions: np.ndarray
-) -> tuple[np.ndarray, str]:
-    """Brain mask, and where it is from."""
-    if given is not None:
-        return given, "file"
-    if not channels:
-        return np.zeros(lesions.shape, bool), "unknown"
-    found = anatomy_from_images(torch.from_numpy(image), channels, affine, torch.from_numpy(lesions)[None])
-    brain, signal = found.brain[0].numpy(), (image != 0).all(axis=0)
+def _derived_brain(scan: LabelledScan) -> tuple[np.ndarray, str]:
+    """Brain mask from the images, and how it was made."""
+    lesions = torch.from_numpy(scan.lesions)[None]
+    anatomy = anatomy_from_images(torch.from_numpy(scan.image), scan.channels, scan.to_world, lesions)
+    brain, signal = anatomy.brain[0].numpy(), (scan.image != 0).all(axis=0)
     if signal.sum() <= STRIPPED * brain.sum():
         return filled(largest(signal)), "voxels that are not zero"
     return brain, "found in the images"
