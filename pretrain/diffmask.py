@@ -1,26 +1,38 @@
-"""`python -m lesionaug.pretrain.diffmask --patches STORE --output RUN`: train the default DiffMask on lesion masks."""
+"""`lesionaug pretrain diffmask --data STORE --output RUN`: train the default DiffMask on lesion masks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
 from lesionaug.pretrain.augment import chance, draw, elastic, missing_tissue, turn
-from lesionaug.pretrain.fit import FitConfig, fit, held_out_loss, write_model
-from lesionaug.pretrain.patches import THIS, PatchGroup, read_store
-from lesionaug.pretrain.provenance import write_provenance
+from lesionaug.pretrain.course import Course, device_of, teach, to_device
+from lesionaug.pretrain.division import divide
+from lesionaug.pretrain.fit import FitConfig
+from lesionaug.pretrain.options import Split, Store
+from lesionaug.pretrain.pages import examples, mask_page
+from lesionaug.pretrain.patches import THIS, PatchGroup
 from lesionaug.pretrain.warm_start import start_from
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from lesionaug.diffusion.edm import Preconditioning, training_sigmas
 from lesionaug.models.base import MaskConditions, patch_offsets_mm
-from lesionaug.models.diffmask import FIELD_LIMIT, FIELD_MEAN, USUAL_SLACK, DiffMaskConfig, DrawProblem, pose, predictor
+from lesionaug.models.diffmask import (
+    FIELD_LIMIT,
+    FIELD_MEAN,
+    USUAL_SLACK,
+    DiffMask,
+    DiffMaskConfig,
+    DrawProblem,
+    pose,
+    predictor,
+)
 from lesionaug.models.few_steps import network_precision
-from lesionaug.models.forms import FORMS, form_of, size_and_stretch
+from lesionaug.models.forms import FORMS, Forms, form_of, size_and_stretch
 from lesionaug.networks.compact import CompactUNet, channels_last
 from lesionaug.prior_fit import control_extent_mm
 
@@ -36,8 +48,10 @@ class DiffMaskTraining:
     Args:
         patches: Store; images are not needed.
         output: Folder of checkpoint, log and, at the end, the model.
+        split: Patients to learn from and to hold out.
         start: Model folder whose weights to start from.
         hold_out: Patients not to learn from; their loss is logged.
+        batch: Factor on the patches per step, which are 12 of 16 voxels, 5 of 24, 2 of 32, 1 of 48.
         elastic: Share of lesions that are bent.
         sigma_mean: Of the logarithm of the noise levels.
         sigma_spread: Likewise.
@@ -45,15 +59,30 @@ class DiffMaskTraining:
         fit: How long and how fast.
     """
 
-    patches: Path
+    patches: Store
     output: Path
+    split: Split = None
     start: Path | None = None
     hold_out: tuple[str, ...] = ()
+    batch: float = 1.0
     elastic: float = 0.3
     sigma_mean: float = -0.4
     sigma_spread: float = 1.0
     model: DiffMaskConfig = field(default_factory=DiffMaskConfig)
     fit: FitConfig = field(default_factory=FitConfig)
+
+    def run(self) -> None:
+        """Train."""
+        teach(self)
+
+    def course(self) -> Course[CompactUNet]:
+        """What there is to learn."""
+        return course(self)
+
+
+def patches_per_step(size: int, factor: float) -> int:
+    """How many patches of a size make a batch."""
+    return max(1, round(BATCH[size] * factor))
 
 
 def distance_field(mask: np.ndarray) -> np.ndarray:
@@ -85,7 +114,7 @@ class Lessons:
     def draw(self, generator: torch.Generator) -> tuple[DrawProblem, Tensor]:
         """What the network is told, and the distance field it is to draw."""
         size = self.sizes[int(torch.multinomial(self.weights, 1, generator=generator))]
-        lesions = [self._lesion(size, generator) for _ in range(BATCH[size])]
+        lesions = [self._lesion(size, generator) for _ in range(patches_per_step(size, self.config.batch))]
         mask, field_, allowed = (torch.stack(parts) for parts in zip(*lesions, strict=True))
         extent = torch.tensor([extent_of(m) for m in mask])
         form = torch.stack([form_of(m) for m in mask]) if self.config.model.told_form else None
@@ -139,31 +168,51 @@ def loss_of(
     return (error.flatten(1).sum(dim=1) / problem.room.flatten(1).sum(dim=1)).mean()
 
 
-def main(config: DiffMaskTraining) -> None:
-    """Train and write the model folder."""
-    groups = [group for group in read_store(config.patches) if not group.healthy]
-    own = [group for group in groups if group.patient not in config.hold_out]
-    held = [group for group in groups if group.patient in config.hold_out]
-    lessons, precondition = Lessons(own, config), Preconditioning(config.model.sigma_data)
+def draw_loss(config: DiffMaskTraining, lessons: Lessons, network: CompactUNet, generator: torch.Generator) -> Tensor:
+    """Loss of one drawn batch."""
+    device, precondition = device_of(network), Preconditioning(config.model.sigma_data)
+    problem, clean = lessons.draw(generator)
+    sigma = training_sigmas(len(clean), config.sigma_mean, config.sigma_spread, generator)
+    noise = torch.randn(clean.shape, generator=generator)
+    given = (to_device(part, device) for part in (problem, clean, sigma, noise))
+    return loss_of(network, *given, precondition)
+
+
+def course(config: DiffMaskTraining) -> Course[CompactUNet]:
+    """What there is to learn."""
+    learned, held = divide(config.patches, config.split, config.hold_out, healthy=False)
+    lessons, plain = Lessons(learned, config), replace(config, elastic=0.0)
     torch.manual_seed(config.fit.seed)
     network = channels_last(CompactUNet(config.model.network))
     if config.start:
         start_from(network, config.start)
-
-    def loss(generator: torch.Generator, net: CompactUNet = network, source: Lessons = lessons) -> Tensor:
-        problem, clean = source.draw(generator)
-        sigma = training_sigmas(len(clean), config.sigma_mean, config.sigma_spread, generator)
-        return loss_of(net, problem, clean, sigma, torch.randn(clean.shape, generator=generator), precondition)
-
-    def validate(average: CompactUNet) -> dict:
-        source = Lessons(held, replace(config, elastic=0.0))
-        return held_out_loss(lambda generator: loss(generator, average, source), batches=16)
-
-    write_provenance(config.output, config, own, held)
-    average = fit(network, loss, config.fit, config.output, validate if held else None)
     extra = {FORMS: lessons.forms()} if config.model.told_form else {}
-    write_model(config.output, "diffmask", config.model, average, extra)
+    chosen, heading = examples(held or learned), "held out" if held else "learned from"
+
+    def page(average: CompactUNet) -> np.ndarray:
+        forms = Forms(extra[FORMS]) if extra else None
+        model = DiffMask(average, config.model, config.model.num_steps, forms)
+        return mask_page(model, chosen, heading, device_of(average))
+
+    return Course(
+        network=network,
+        loss=partial(draw_loss, config, lessons),
+        held_loss=partial(draw_loss, plain, Lessons(held, plain)) if held else None,
+        held_batches=16,
+        page=page,
+        settings={"model": "diffmask", "architecture": "compact", **asdict(config.model)},
+        extra=extra,
+        learned=learned,
+        held=held,
+    )
+
+
+def main(config: DiffMaskTraining) -> None:
+    """Train and write the model folder."""
+    teach(config)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(DiffMaskTraining))
+    from lesionaug.pretrain.presets import parse
+
+    parse("diffmask").run()

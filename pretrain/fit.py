@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,8 +22,6 @@ from lesionaug.pretrain.samples import save_picture
 from lesionaug.pretrain.tracking import Report
 from lesionaug.pretrain.trouble import advice_on_memory, check_finite
 from torch import Tensor, nn
-
-from lesionaug.models.checkpoints import save_model
 
 Network = TypeVar("Network", bound=nn.Module)
 Loss = Callable[[torch.Generator], Tensor]
@@ -111,7 +109,9 @@ def fit(
     with Report.to(run, config, progress.step, processes.is_main) as report, advice_on_memory(config.accumulate):
         report.say_where(processes.device, processes.count, continued)
         while progress.step < config.steps:
-            report.step(_step(progress, loss, config, processes), config.learning_rate * _schedule(progress.step, config))
+            report.step(
+                _step(progress, loss, config, processes), config.learning_rate * _schedule(progress.step, config)
+            )
             if _due(progress.step, config.keep_every, config.steps):
                 figures = _judge(progress, validate, keep_best, processes)
                 _keep(progress, run, config, processes)
@@ -128,28 +128,6 @@ def held_out_loss(loss: Loss, batches: int) -> dict[str, float]:
     return {"held": round(sum(loss(generator).item() for _ in range(batches)) / batches, 5)}
 
 
-def write_model(
-    run: Path,
-    job: str,
-    settings: Any,
-    network: nn.Module,
-    extra: Mapping[str, Tensor] | None = None,
-    name: str = "model",
-) -> None:
-    """The model folder of a run, in half precision.
-
-    Args:
-        run: Folder of the run.
-        job: `diffmask` or `lefusion`.
-        settings: Of the compact model.
-        network: Its weights.
-        extra: More tensors that the model needs.
-        name: Of the folder.
-    """
-    config = {"model": job, "architecture": "compact", **asdict(settings)}
-    save_model(run / name, config, half_precision({**network.state_dict(), **(extra or {})}))
-
-
 def half_precision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights as they are kept."""
     return {name: value.half() for name, value in state.items()}
@@ -160,9 +138,7 @@ def _start(network: Network, config: FitConfig, processes: Processes) -> Progres
         torch.set_num_threads(config.threads)
     network = network.to(processes.device)
     average = deepcopy(network).requires_grad_(False)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     generator = torch.Generator().manual_seed(config.seed + RANK_STRIDE * processes.rank)
     return Progress(network, average, optimizer, generator)
 

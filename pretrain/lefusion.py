@@ -1,4 +1,4 @@
-"""`python -m lesionaug.pretrain.lefusion --patches STORE --output RUN`: train the default LeFusion.
+"""`lesionaug pretrain lefusion --data STORE --output RUN`: train the default LeFusion.
 
 Two kinds of lessons: real lesions, whose contrast is told; and holes of lesion shape in normal-appearing tissue, whose
 contrast is about nothing. The second teaches anatomy from many more places than there are lesions.
@@ -6,26 +6,29 @@ contrast is about nothing. The second teaches anatomy from many more places than
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
-import tyro
 from lesionaug.pretrain.augment import chance, draw, elastic, keep_channels, on_another_host, other_resolution, turn
-from lesionaug.pretrain.fit import FitConfig, fit, held_out_loss, write_model
+from lesionaug.pretrain.course import Course, device_of, teach, to_device
+from lesionaug.pretrain.diffmask import patches_per_step
+from lesionaug.pretrain.division import divide
+from lesionaug.pretrain.fit import FitConfig
+from lesionaug.pretrain.options import Split, Store
+from lesionaug.pretrain.pages import examples, paint_page
 from lesionaug.pretrain.patches import BRAIN, OTHER, THIS, PatchGroup, read_store
-from lesionaug.pretrain.provenance import write_provenance
 from lesionaug.pretrain.warm_start import start_from
 from torch import Tensor
 
 from lesionaug.diffusion.edm import Preconditioning, training_sigmas
 from lesionaug.models.base import PaintConditions
 from lesionaug.models.few_steps import network_precision
-from lesionaug.models.lefusion import LeFusionConfig, PaintProblem, pose, predictor
+from lesionaug.models.lefusion import LeFusion, LeFusionConfig, PaintProblem, pose, predictor
 from lesionaug.networks.compact import CompactUNet, channels_last
 
-BATCH = {16: 12, 24: 5, 32: 2, 48: 1}
-"""Patches per step by their size: about the same work."""
 BEND_VOXELS = 0.6
 HEALTHY_SIZE = 24
 PLAIN = {"healthy": 0.0, "forget": 0.0, "elastic": 0.0, "blurred": 0.0, "moved": 0.0}
@@ -40,8 +43,10 @@ class LeFusionTraining:
         patches: Store with images.
         shapes: Store of lesion masks to cut holes into healthy tissue with; the store's own lesions if not given.
         output: Folder of checkpoint, log and, at the end, the model.
+        split: Patients to learn from and to hold out.
         start: Model folder whose weights to start from.
         hold_out: Patients not to learn from; their loss is logged.
+        batch: Factor on the patches per step, which are 12 of 16 voxels, 5 of 24, 2 of 32, 1 of 48.
         healthy: Share of healthy patches.
         forget: Probability that a contrast is not told (condition dropout).
         elastic: Share of patches that are bent.
@@ -53,11 +58,13 @@ class LeFusionTraining:
         fit: How long and how fast.
     """
 
-    patches: Path
+    patches: Store
     output: Path
+    split: Split = None
     start: Path | None = None
     shapes: Path | None = None
     hold_out: tuple[str, ...] = ()
+    batch: float = 1.0
     healthy: float = 0.25
     forget: float = 0.1
     elastic: float = 0.2
@@ -67,6 +74,14 @@ class LeFusionTraining:
     sigma_spread: float = 0.9
     model: LeFusionConfig = field(default_factory=LeFusionConfig)
     fit: FitConfig = field(default_factory=FitConfig)
+
+    def run(self) -> None:
+        """Train."""
+        teach(self)
+
+    def course(self) -> Course[CompactUNet]:
+        """What there is to learn."""
+        return course(self)
 
 
 @dataclass(frozen=True)
@@ -96,10 +111,10 @@ class Lessons:
     def draw(self, generator: torch.Generator) -> Lesson:
         """One batch of patches of one size."""
         if self.healthy and chance(self.config.healthy, generator):
-            patches = [self._healthy_patch(generator) for _ in range(BATCH[HEALTHY_SIZE])]
+            patches = [self._healthy_patch(generator) for _ in range(patches_per_step(HEALTHY_SIZE, self.config.batch))]
         else:
             size = self.lesions[int(torch.multinomial(self.weights, 1, generator=generator))].size
-            patches = [self._lesion_patch(size, generator) for _ in range(BATCH[size])]
+            patches = [self._lesion_patch(size, generator) for _ in range(patches_per_step(size, self.config.batch))]
         return self._lesson(patches, generator)
 
     def _lesion_patch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -197,32 +212,49 @@ def loss_of(
     return (error.flatten(1).sum(dim=1) / active.flatten(1).sum(dim=1)).mean()
 
 
-def main(config: LeFusionTraining) -> None:
-    """Train and write the model folder."""
-    groups = read_store(config.patches)
-    own = [group for group in groups if group.patient not in config.hold_out]
-    held = [group for group in groups if group.patient in config.hold_out]
-    shapes = read_store(config.shapes) if config.shapes else own
-    lessons, precondition = Lessons(own, shapes, config), Preconditioning(config.model.sigma_data)
+def draw_loss(config: LeFusionTraining, lessons: Lessons, network: CompactUNet, generator: torch.Generator) -> Tensor:
+    """Loss of one drawn batch."""
+    device, precondition = device_of(network), Preconditioning(config.model.sigma_data)
+    lesson = lessons.draw(generator)
+    sigma = training_sigmas(len(lesson.image), config.sigma_mean, config.sigma_spread, generator)
+    noise = torch.randn(lesson.image.shape, generator=generator)
+    given = (to_device(part, device) for part in (lesson, sigma, noise))
+    return loss_of(network, *given, precondition)
+
+
+def course(config: LeFusionTraining) -> Course[CompactUNet]:
+    """What there is to learn."""
+    learned, held = divide(config.patches, config.split, config.hold_out, healthy=True)
+    shapes = read_store(config.shapes) if config.shapes else learned
+    plain = replace(config, **PLAIN)
     torch.manual_seed(config.fit.seed)
     network = channels_last(CompactUNet(config.model.network))
     if config.start:
         start_from(network, config.start)
+    chosen, heading = examples(held or learned), "held out" if held else "learned from"
 
-    def loss(generator: torch.Generator, net: CompactUNet = network, source: Lessons = lessons) -> Tensor:
-        lesson = source.draw(generator)
-        sigma = training_sigmas(len(lesson.image), config.sigma_mean, config.sigma_spread, generator)
-        noise = torch.randn(lesson.image.shape, generator=generator)
-        return loss_of(net, lesson, sigma, noise, precondition)
+    def page(average: CompactUNet) -> np.ndarray:
+        return paint_page(LeFusion(average, config.model, config.model.num_steps), chosen, heading, device_of(average))
 
-    def validate(average: CompactUNet) -> dict:
-        source = Lessons(held, shapes, replace(config, **PLAIN))
-        return held_out_loss(lambda generator: loss(generator, average, source), batches=24)
+    return Course(
+        network=network,
+        loss=partial(draw_loss, config, Lessons(learned, shapes, config)),
+        held_loss=partial(draw_loss, plain, Lessons(held, shapes, plain)) if held else None,
+        held_batches=24,
+        page=page,
+        settings={"model": "lefusion", "architecture": "compact", **asdict(config.model)},
+        extra={},
+        learned=learned,
+        held=held,
+    )
 
-    write_provenance(config.output, config, own, held)
-    average = fit(network, loss, config.fit, config.output, validate if held else None)
-    write_model(config.output, "lefusion", config.model, average)
+
+def main(config: LeFusionTraining) -> None:
+    """Train and write the model folder."""
+    teach(config)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(LeFusionTraining))
+    from lesionaug.pretrain.presets import parse
+
+    parse("lefusion").run()

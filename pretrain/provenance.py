@@ -12,9 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lesionaug.pretrain.checkpoints import latest
 from lesionaug.pretrain.patches import PatchGroup
 
+from lesionaug.errors import LesionAugError
+
 FILE = "run.json"
+MAY_CHANGE = {"output", "patches", "split", "hold_out", "shapes", "start", "batch", "fit"}
+"""Options that a part of a run may have otherwise than the part before; whose patches they are is compared."""
 
 
 def write_provenance(run: Path, config: Any, learned: Iterable[PatchGroup], held: Iterable[PatchGroup]) -> None:
@@ -29,7 +34,7 @@ def write_provenance(run: Path, config: Any, learned: Iterable[PatchGroup], held
     run.mkdir(parents=True, exist_ok=True)
     facts = {
         "command": ["python", "-m", *_module_and_arguments()],
-        "config": json.loads(json.dumps(asdict(config), default=lambda value: getattr(value, "name", str(value)))),
+        "config": _as_json(config),
         "subjects": sorted({group.subject for group in learned}),
         "held_out": sorted({group.subject for group in held}),
         "commit": _commit(),
@@ -39,9 +44,44 @@ def write_provenance(run: Path, config: Any, learned: Iterable[PatchGroup], held
     (run / FILE).write_text(json.dumps(facts, indent=2) + "\n")
 
 
+def check_same_run(run: Path, config: Any, learned: Iterable[PatchGroup]) -> None:
+    """What a run's folder holds, if anything, was trained as it is to be trained now.
+
+    Args:
+        run: Folder of the run.
+        config: Resolved configuration.
+        learned: Patches to learn from.
+
+    Raises:
+        LesionAugError: It was not.
+    """
+    if latest(run) is None or not (run / FILE).exists():
+        return
+    before, now = read_provenance(run), _as_json(config)
+    subjects = sorted({group.subject for group in learned})
+    changed = [
+        f"{name} was {before['config'][name]} and is {now[name]}"
+        for name in sorted((before["config"].keys() & now.keys()) - MAY_CHANGE)
+        if before["config"][name] != now[name]
+    ]
+    if before["config"].keys() ^ now.keys() and not changed:
+        changed = [f"another preset with {', '.join(sorted(before['config'].keys() ^ now.keys()))}"]
+    if before["subjects"] != subjects:
+        changed.append(f"it learned from {len(before['subjects'])} scans and is to learn from {len(subjects)} others")
+    if changed:
+        raise LesionAugError(
+            f"Expected {run} to hold this run, got another: {'; '.join(changed)}; "
+            "choose another --output, or go on with the options it began with (those of --fit may change)"
+        )
+
+
 def read_provenance(run: Path) -> dict:
     """Inverse of `write_provenance`."""
     return json.loads((run / FILE).read_text())
+
+
+def _as_json(config: Any) -> dict:
+    return json.loads(json.dumps(asdict(config), default=lambda value: getattr(value, "name", str(value))))
 
 
 def _module_and_arguments() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -45,6 +45,8 @@ def sample_in_few_steps(
 
 def network_precision(device: torch.device) -> AbstractContextManager:
     """bfloat16 where the hardware multiplies it, which is several times faster; single precision elsewhere."""
+    if device.type == "meta":  # sizes are asked for, nothing is computed
+        return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type != "cpu" or _cpu_has_bfloat16())
 
 
