@@ -1,4 +1,4 @@
-"""`python -m benchmarks.realism floors|baselines|generator|masks`."""
+"""`python -m benchmarks.realism floors|baselines|generator|masks|held|appearing|page`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Literal
 import numpy as np
 import tyro
 
+from benchmarks.realism.appearing import Appearing
 from benchmarks.realism.baselines import MAKERS, donors_of, populate
+from benchmarks.realism.held import Held
 from benchmarks.realism.hosts import (
     DEFAULT_HOSTS,
     HostResult,
@@ -22,6 +24,7 @@ from benchmarks.realism.hosts import (
 )
 from benchmarks.realism.location import centroids_mm, split_half_location
 from benchmarks.realism.memorisation import MIN_MM3, best_dices, limit_of
+from benchmarks.realism.page import Page
 from benchmarks.realism.report import auc_lines, shape_lines, telltale_table, telltales
 from benchmarks.realism.shape import lesions_of, shape_table, split_half_floors
 
@@ -182,7 +185,15 @@ def _pooled_shapes(masks):
     return shape_table([crop for mask in masks.values() for crop in lesions_of(mask)])
 
 
+COMMANDS = {
+    "floors": Floors,
+    "baselines": Baselines,
+    "generator": Generator,
+    "masks": Masks,
+    "held": Held,
+    "appearing": Appearing,
+    "page": Page,
+}
+
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict(
-        {"floors": Floors, "baselines": Baselines, "generator": Generator, "masks": Masks}
-    ).run()
+    tyro.extras.subcommand_cli_from_dict(COMMANDS).run()

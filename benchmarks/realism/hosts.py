@@ -118,7 +118,7 @@ def load_masks() -> dict[str, Bool[Array, "i j k"]]:
     Raises:
         FileNotFoundError: No mask is there.
     """
-    return {patient: _read(path) > 0 for patient, path in _mask_paths("masks_1mm").items()}
+    return {patient: _read(path) > 0 for patient, path in load_mask_paths("masks_1mm").items()}
 
 
 def load_mni_masks() -> dict[str, tuple[Bool[Array, "i j k"], Float[Array, "4 4"]]]:
@@ -127,10 +127,15 @@ def load_mni_masks() -> dict[str, tuple[Bool[Array, "i j k"], Float[Array, "4 4"
     Raises:
         FileNotFoundError: No mask is there.
     """
-    return {patient: (_read(path) > 0, nib.load(path).affine) for patient, path in _mask_paths("masks_mni").items()}
+    return {patient: (_read(path) > 0, nib.load(path).affine) for patient, path in load_mask_paths("masks_mni").items()}
 
 
-def _mask_paths(folder: str) -> dict[str, Path]:
+def load_mask_paths(folder: str) -> dict[str, Path]:
+    """File of each patient's lesion mask, in `masks_1mm` or `masks_mni`.
+
+    Raises:
+        FileNotFoundError: None is there.
+    """
     where = shared() / "data" / "open_ms" / folder
     paths = sorted(where.glob("*_lesion.nii.gz"))
     if not paths:
@@ -221,14 +226,14 @@ def pair_features(
     """Features of the real and of the synthetic lesions of a host."""
     host, both = result.host, result.host.lesions | result.new_lesions
     before = {channel: robust_units(host.images[channel], host.brain) for channel in channels}
-    after = {channel: _same_units(result, channel) for channel in channels}
+    after = {channel: in_units_before(result, channel) for channel in channels}
     groups = (before, host.lesions), (after, result.new_lesions)
     tables = [scan_features(images, host.brain, lesions, both, min_voxels=MIN_VOXELS) for images, lesions in groups]
     real, synthetic = (table[table[:, -1] <= np.log(max_mm3) + 1e-6] for table in tables)
     return real, synthetic
 
 
-def _same_units(result: HostResult, channel: str) -> Array:
+def in_units_before(result: HostResult, channel: str) -> Float[Array, "i j k"]:
     """The rendered channel in units of the scan before, so that new lesions do not move the scale."""
     original, brain = result.host.images[channel], result.host.brain
     values = original[brain].astype(np.float64)
