@@ -7,6 +7,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Protocol
 
 from lesionaug import __version__
@@ -14,6 +15,11 @@ from lesionaug.errors import LesionAugError, LesionAugWarning
 
 COMMANDS = ("demo", "synthesize", "replay", "prepare", "prior", "convert")
 """`name` is the class `Name` of `lesionaug.commands.name`; only the one that runs is imported."""
+
+GROUPS = ("pretrain",)
+"""`name` is the module `lesionaug.commands.name`, which has programs of its own."""
+
+HELP = ("-h", "--help")
 
 USER_ERROR = 2
 INTERRUPTED = 130  # as shells count: 128 + SIGINT
@@ -23,6 +29,9 @@ USAGE = """usage: lesionaug COMMAND [OPTIONS]
 Realistic synthetic multiple-sclerosis lesions in brain MRI.
 
 {commands}
+
+Make your own models:
+{groups}
 
 Start with:
   lesionaug demo
@@ -54,27 +63,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name == "--version":
         print(f"lesionaug {__version__}")
         return 0
-    if name in ("-h", "--help"):
+    if name in HELP:
         print(usage(), end="")
         return 0
+    if name in GROUPS:
+        return run_group(name, rest)
     if name not in COMMANDS:
+        known = ", ".join((*COMMANDS, *GROUPS))
         print(
-            f"lesionaug: error: Expected a command among {', '.join(COMMANDS)}, got {name!r}; see lesionaug --help",
+            f"lesionaug: error: Expected a command among {known}, got {name!r}; see lesionaug --help",
             file=sys.stderr,
         )
         return USER_ERROR
     return run(parse(name, rest))
 
 
+def run_group(name: str, arguments: Sequence[str]) -> int:
+    """Run one of the programs of a group; arguments and result as for `main`."""
+    group = group_module(name)
+    if not arguments or arguments[0] in HELP:
+        print(group.usage(), end="")
+        return 0
+    return run(getattr(group, name.capitalize())(tuple(arguments)))
+
+
 def usage() -> str:
     """What `lesionaug --help` prints."""
     lines = [f"  {name:<12}{documentation(command_class(name)).splitlines()[0]}" for name in COMMANDS]
-    return USAGE.format(commands="\n".join(lines))
+    groups = [f"  {name:<12}{group_module(name).ABOUT}" for name in GROUPS]
+    return USAGE.format(commands="\n".join(lines), groups="\n".join(groups))
 
 
 def command_class(name: str) -> type:
     """The dataclass of a command."""
     return getattr(importlib.import_module(f"lesionaug.commands.{name}"), name.capitalize())
+
+
+def group_module(name: str) -> ModuleType:
+    """The module of a group."""
+    return importlib.import_module(f"lesionaug.commands.{name}")
 
 
 def documentation(kind: type) -> str:
@@ -84,12 +111,22 @@ def documentation(kind: type) -> str:
 
 def parse(name: str, arguments: Sequence[str]) -> Command:
     """A command from its arguments; exits with a message where they are wrong."""
+    return parse_class(command_class(name), f"lesionaug {name}", arguments)
+
+
+def parse_class(kind: type, program: str, arguments: Sequence[str]) -> Command:
+    """The same for any dataclass.
+
+    Args:
+        kind: The dataclass.
+        program: What the user typed before the arguments.
+        arguments: After it.
+    """
     import tyro
 
-    kind = command_class(name)
     return tyro.cli(
         kind,
-        prog=f"lesionaug {name}",
+        prog=program,
         description=documentation(kind).partition("\nArgs:")[0],
         args=arguments,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
@@ -110,7 +147,7 @@ def run(command: Command) -> int:
             print(f"lesionaug: error: {error}; check the path, its permissions and the space left", file=sys.stderr)
             return USER_ERROR
         except KeyboardInterrupt:
-            print("lesionaug: interrupted, nothing written", file=sys.stderr)
+            print(f"lesionaug: interrupted, {getattr(command, 'INTERRUPTED', 'nothing written')}", file=sys.stderr)
             return INTERRUPTED
     return 0
 

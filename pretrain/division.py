@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from lesionaug.pretrain.index import MODEL, StoreSettings
 from lesionaug.pretrain.patches import PatchGroup, read_store
+from lesionaug.pretrain.split import read_split
 
 from lesionaug.errors import LesionAugError
 
 
 def divide(
-    store: Path, split: Path | None, hold_out: tuple[str, ...], *, healthy: bool
+    store: Path,
+    split: Path | None,
+    hold_out: tuple[str, ...],
+    *,
+    healthy: bool,
+    settings: StoreSettings = MODEL,
 ) -> tuple[list[PatchGroup], list[PatchGroup]]:
     """Learned and held-out patches of a store.
 
@@ -20,12 +26,13 @@ def divide(
         split: File with the patients of `held_out`; those in neither of its lists are not used.
         hold_out: More patients to hold out.
         healthy: Whether patches without a lesion are wanted.
+        settings: How the store has to be cut.
 
     Raises:
         LesionAugError: A patient that is not in the store, no lesion to learn from, or one to be held out of a split
             that has none in this store.
     """
-    groups = [group for group in read_store(store) if healthy or not group.healthy]
+    groups = [group for group in read_store(store, settings=settings) if healthy or not group.healthy]
     patients = sorted({group.patient for group in groups})
     train, held = read_split(split) if split else (patients, [])
     missing = sorted(set(hold_out) - set(patients))
@@ -44,22 +51,6 @@ def divide(
             f"{_some(patients)}. Split this store, or leave out --split to train without held-out patients"
         )
     return learned, judged
-
-
-def read_split(path: Path) -> tuple[list[str], list[str]]:
-    """Patients to learn from, and patients to hold out.
-
-    Raises:
-        LesionAugError: The file is no split.
-    """
-    try:
-        content = json.loads(path.read_text())
-        return list(content["train"]), list(content["held_out"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LesionAugError(
-            f"Expected a split (JSON with patients in 'train' and 'held_out'), got {path} ({error}); "
-            "write one with lesionaug pretrain split"
-        ) from error
 
 
 def _some(names: list[str], shown: int = 8) -> str:

@@ -17,7 +17,7 @@ from lesionaug.pretrain.division import divide
 from lesionaug.pretrain.fit import FitConfig
 from lesionaug.pretrain.options import Split, Store
 from lesionaug.pretrain.pages import examples, mask_page
-from lesionaug.pretrain.published_lessons import Pool, pool
+from lesionaug.pretrain.published_lessons import Pool, pool, store_settings
 from lesionaug.pretrain.warm_start import start_from
 from torch import Tensor
 
@@ -107,7 +107,8 @@ def draw_loss(config: PublishedDiffMaskTraining, lessons: Pool, network: Unet3D,
 
 def course(config: PublishedDiffMaskTraining) -> Course[Unet3D]:
     """What there is to learn."""
-    learned, held = divide(config.patches, config.split, config.hold_out, healthy=False)
+    settings = store_settings(config.model.patch_shape)
+    learned, held = divide(config.patches, config.split, config.hold_out, healthy=False, settings=settings)
     shape = config.model.patch_shape
     torch.manual_seed(config.fit.seed)
     network = Unet3D(config.model.network)

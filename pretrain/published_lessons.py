@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool
 from lesionaug.pretrain.augment import draw
-from lesionaug.pretrain.patches import OTHER, THIS, PatchGroup
+from lesionaug.pretrain.index import MODEL, PUBLISHED, StoreSettings
+from lesionaug.pretrain.patches import PatchGroup
+from lesionaug.pretrain.published_patches import published_mask
 from torch import Tensor
 
 from lesionaug.errors import LesionAugError
-from lesionaug.models.control import TOUCHING
-from lesionaug.models.published_cleanup import drop_at_border
 
 Shape = tuple[int, int, int]
 
@@ -46,6 +45,11 @@ class Pool:
         return self.masks[index].flip(flipped), image
 
 
+def store_settings(shape: Shape) -> StoreSettings:
+    """How a store has to be cut for patches of this shape: as published, or, for small trials, as cubes."""
+    return PUBLISHED if shape in PUBLISHED.shapes else MODEL
+
+
 def pool(groups: list[PatchGroup], shape: Shape, channel: str | None = None) -> Pool:
     """All patches of a shape that hold a whole lesion.
 
@@ -62,7 +66,7 @@ def pool(groups: list[PatchGroup], shape: Shape, channel: str | None = None) -> 
         for group in groups
         if not group.healthy and group.label.shape[2:] == shape and (channel is None or channel in group.channels)
     ]
-    masks = [torch.stack([whole_lesions(label) for label in group.label]) for group in usable]
+    masks = [published_mask(group.label) for group in usable]
     taught = [mask.flatten(1).any(dim=1) for mask in masks]
     if not any(some.any() for some in taught):
         raise LesionAugError(_none_left(groups, shape, channel))
@@ -71,12 +75,6 @@ def pool(groups: list[PatchGroup], shape: Shape, channel: str | None = None) -> 
         torch.cat([mask[some] for mask, some in zip(masks, taught, strict=True)]),
         torch.cat([image[some] for image, some in zip(images, taught, strict=True)]) if channel else None,
     )
-
-
-def whole_lesions(label: Tensor) -> Bool[Tensor, "1 i j k"]:
-    """Lesions of a patch that do not touch its faces."""
-    lesions = ((label & (THIS | OTHER)) > 0)[0].numpy()
-    return torch.from_numpy(drop_at_border(lesions, TOUCHING))[None]
 
 
 def _none_left(groups: list[PatchGroup], shape: Shape, channel: str | None) -> str:

@@ -14,16 +14,19 @@ ROOTS = {"lesionaug": "lesionaug", "integrations": "lesionaug.integrations", "pr
 LAYERS = (
     {"errors", "types", "scan", "checks"},
     {"intensity", "patches", "diffusion", "networks", "io", "folders", "distributions", "contrast"},
+    {"store", "fingerprint"},
     {"models"},
     {"anatomy", "prior", "prior_fit", "planning", "rendering"},
     {"cache", "serving"},
     {"synthesis", "assemble", "loaded", "record"},
-    {"transform", "subjects", "dataset", "report", "files", "preview", "demo"},
+    {"transform", "subjects", "dataset", "report", "files", "preview", "demo", "variants"},
     {"cli", "commands", "integrations"},
 )
 """A room sees its own layer and those before it."""
 
 PRETRAIN_SEES = LAYERS.index({"models"}) + 1
+PRETRAIN_COMMAND = "lesionaug.commands.pretrain"
+"""The one module that sees `pretrain`, and only when a program of it is called."""
 
 
 def modules() -> dict[str, Path]:
@@ -83,7 +86,15 @@ def test_a_module_sees_only_what_lies_before_it(module):
     else:
         assert layer(module) >= 0, f"say in LAYERS where {module} belongs"
         late = {name for name in seen if layer(name) > layer(module) or layer(name) < 0}
+        if module == PRETRAIN_COMMAND:
+            late = {name for name in late if room(name) != "pretrain"}
     assert not late
+
+
+def test_the_command_line_imports_pretraining_only_when_it_is_asked_for():
+    assert not {name for name in imports_of(PRETRAIN_COMMAND, inside_functions=False) if room(name) == "pretrain"}
+    code = "import sys; from lesionaug.cli import main; main(['pretrain', '--help']); print('torch' in sys.modules)"
+    assert run_python(code).endswith("False\n")
 
 
 def test_nothing_is_imported_in_a_circle():
