@@ -57,8 +57,8 @@ class Stats:
     def run(self) -> None:
         """Count, print, write."""
         records = self._records()
-        values = distributions(records)
-        _print_table(values, len({record.patient for record in records}))
+        values, patients = distributions(records), len({record.patient for record in records})
+        _print_table(values, patients)
         if self.output is not None:
             self.output.mkdir(parents=True, exist_ok=True)
             facts = {"scans": len(records), "patients": len({record.patient for record in records})}
@@ -72,15 +72,18 @@ class Stats:
             print(f"wrote {self.output}/stats.json and stats.png")
 
     def _records(self) -> tuple[ScanRecord, ...]:
+        from lesionaug.pretrain.index import FILE
         from lesionaug.pretrain.lesion_lists import is_store, records_of_sources, records_of_store
 
         stores = [path for path in self.sources if is_store(path)]
         if stores and len(self.sources) > 1:
             raise LesionAugError(
-                f"Expected one patch store, or sources of scans, got {len(self.sources)} paths with the store {stores[0]}; "
+                f"Expected one patch store, or sources of scans, got {stores[0]} among others; "
                 "look at one after the other"
             )
         if stores:
+            if not (stores[0] / FILE).exists():
+                print(f"{stores[0]} is of format 1: lesions too large for a patch are not in it")
             return records_of_store(stores[0])
         return records_of_sources(self.sources, self.layout, self.scale, self.connectivity)
 
@@ -152,6 +155,7 @@ def _draw(values: dict[str, list[float]], path: Path) -> None:
     """Cumulative distributions: no bins to choose, and quantiles can be read off."""
     import numpy as np
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     figure = Figure(figsize=(15, 3.4), layout="constrained")
     for axes, (name, row) in zip(figure.subplots(1, len(values), sharey=True), values.items(), strict=True):
@@ -160,7 +164,11 @@ def _draw(values: dict[str, list[float]], path: Path) -> None:
         axes.axvline(np.median(ordered), color="#c44e2b", lw=1, ls="--")
         axes.set_title(f"{name}: median {_short(float(np.median(ordered)))}", fontsize=10)
         axes.set_xlabel(UNITS[name] or "count")
-        axes.set_xscale("log" if ordered[0] > 0 and ordered[-1] > 20 * ordered[0] else "linear")
+        if ordered[0] > 0 and ordered[-1] > 20 * ordered[0]:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
         axes.set_ylim(0, 1)
     figure.axes[0].set_ylabel("share of all")
