@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 import tyro
@@ -71,7 +72,7 @@ class BenchSteps:
     held: tuple[str, ...] = ()
     lesions: int = 24
     seeds: int = 2
-    patch: int = 16
+    patch: Literal[16, 24, 32, 48] = 16
     repaint: bool = True
     seed: int = 0
     threads: int = 1

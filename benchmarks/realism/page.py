@@ -44,7 +44,7 @@ class Page:
         hosts: Scans, best those that the models never saw.
         channel: Contrast shown.
         each: Lesions of each kind.
-        min_voxels: Smaller lesions are hard to see.
+        min_voxels: Smaller lesions are left out.
         seed: Of places, masks, noise and order.
     """
 
@@ -54,7 +54,7 @@ class Page:
     hosts: tuple[str, ...] = DEFAULT_HOSTS
     channel: str = "flair"
     each: int = 24
-    min_voxels: int = 2 * MIN_VOXELS
+    min_voxels: int = MIN_VOXELS
     seed: int = 0
 
     def run(self) -> None:
