@@ -1,18 +1,29 @@
-"""Which models to use, as a value, and the models themselves, loaded once per process.
+"""Which models to use, as a value, and a renderer for them: loaded once in this process, or in a server.
 
-A transform is copied, pickled and sent to workers; it holds a `ModelChoice`, never weights.
+A transform is copied, pickled and sent to workers; it holds a `ModelChoice`, never weights. A loader worker cannot use
+the GPU of the process that it was forked from, and many workers would need many copies of the models: there the
+renderer is a `ServedRenderer`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import multiprocessing
+import os
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from typing import Any
+
+import torch
 
 from lesionaug.checks import check_known
 from lesionaug.errors import LesionAugError
 from lesionaug.models.registry import NAMES, model_digest
 from lesionaug.prior import LesionPrior
-from lesionaug.rendering import Renderer
+from lesionaug.rendering import DiffusionRenderer, Renderer
+from lesionaug.serving.client import ServedRenderer
+from lesionaug.serving.late import Patience
+from lesionaug.serving.recipe import Recipe
+from lesionaug.serving.starting import find_or_start
 from lesionaug.synthesis import LesionSynthesizer, load_synthesizer
 
 
@@ -51,17 +62,77 @@ class ModelChoice:
             "lefusion": model_digest(self.lefusion or self.model, "lefusion"),
         }
 
+    def identity(self) -> dict[str, Any]:
+        """All that decides what is rendered: a server must have the same."""
+        return {**self.digests(), "num_steps": self.num_steps}
+
+    def recipe(self) -> Recipe:
+        """How to serve these models."""
+        return Recipe("lesionaug.loaded:served_models", asdict(self))
+
+
+LARGEST_BATCH = 1024
+"""More than a server ever makes; what counts is `lesionaug.serving.recipe.Batching`."""
+
+SERVER = "LESIONAUG_SERVER"
+"""Environment variable: address of a render server that every process asks instead of loading models."""
+
+
+def loaded_renderer(choice: ModelChoice, patience: Patience | None = None) -> Renderer:
+    """A renderer with the models of this choice: theirs in this process, or a server's.
+
+    Args:
+        choice: Which models.
+        patience: What to do when the server is late; counts only where there is one.
+    """
+    address = os.environ.get(SERVER)
+    if not address and needs_server(choice):
+        address = find_or_start(choice)
+    if not address:
+        return loaded_here(choice)
+    patience = patience or Patience()
+    return ServedRenderer(address, patience.on_late, patience.deadline_s, tuple(sorted(choice.identity().items())))
+
+
+def needs_server(choice: ModelChoice) -> bool:
+    """Whether the models want a GPU and this process is a loader worker, which must leave it alone."""
+    return not choice.device.startswith("cpu") and is_worker()
+
+
+def is_worker() -> bool:
+    """Whether this process loads data for another: torch's and nnU-Net's workers are daemons."""
+    in_loader = torch.utils.data.get_worker_info() is not None or multiprocessing.current_process().daemon
+    return in_loader or torch.cuda._is_in_bad_fork()
+
 
 @lru_cache(maxsize=2)
-def loaded_renderer(choice: ModelChoice) -> Renderer:
+def loaded_here(choice: ModelChoice) -> DiffusionRenderer:
     """The models of this choice, in this process."""
-    return load_synthesizer(
+    renderer = load_synthesizer(
         choice.model,
         diffmask=choice.diffmask,
         lefusion=choice.lefusion,
         device=choice.device,
         num_steps=choice.num_steps,
     ).renderer
+    assert isinstance(renderer, DiffusionRenderer)
+    return renderer
+
+
+def served_models(**choice: Any) -> tuple[Renderer, dict[str, Any]]:
+    """What a render server serves; its `Recipe` names this function.
+
+    Args:
+        **choice: Fields of `ModelChoice`.
+
+    Returns:
+        The renderer, and what identifies its models. On a GPU it renders batches as large as the server makes them; on
+        a CPU one lesion after the other, so that a lesion's bits do not depend on its company.
+    """
+    chosen = ModelChoice(**choice)
+    renderer = loaded_here(chosen)
+    on_cpu = chosen.device.startswith("cpu")
+    return (renderer if on_cpu else replace(renderer, max_batch=LARGEST_BATCH)), chosen.identity()
 
 
 @lru_cache(maxsize=2)
@@ -70,6 +141,8 @@ def loaded_prior(path: str | None = None) -> LesionPrior:
     return LesionPrior.load(path)
 
 
-def loaded_synthesizer(choice: ModelChoice, prior: str | None = None) -> LesionSynthesizer:
+def loaded_synthesizer(
+    choice: ModelChoice, prior: str | None = None, patience: Patience | None = None
+) -> LesionSynthesizer:
     """A synthesiser of models and prior that this process has already loaded, or loads now."""
-    return LesionSynthesizer(prior=loaded_prior(prior), renderer=loaded_renderer(choice))
+    return LesionSynthesizer(prior=loaded_prior(prior), renderer=loaded_renderer(choice, patience))

@@ -11,7 +11,7 @@ from phantoms import brain_phantom
 
 from lesionaug import RenderMSLesions, SyntheticMSLesion
 from lesionaug.errors import LesionAugError
-from lesionaug.loaded import loaded_prior, loaded_renderer
+from lesionaug.loaded import loaded_here, loaded_prior
 
 SHAPE, SPACING = (50, 60, 50), (3.0, 3.0, 3.0)
 PARAMETRIC = {"model": "parametric", "num_lesions": 3}
@@ -114,11 +114,11 @@ def test_transforms_travel_as_plain_data(subject):
 
 
 def test_weights_are_loaded_once_per_process(subject):
-    loaded_renderer.cache_clear()
+    loaded_here.cache_clear()
     loaded_prior.cache_clear()
     for seed in range(2):
         seeded(copy.deepcopy(SyntheticMSLesion(**PARAMETRIC)), subject, seed)
-    assert loaded_renderer.cache_info().misses == 1
+    assert loaded_here.cache_info().misses == 1
     assert loaded_prior.cache_info().misses == 1
 
 
