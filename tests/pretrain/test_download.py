@@ -109,7 +109,7 @@ def test_other_peoples_files_are_left_alone(tmp_path, archive):
 @pytest.mark.parametrize("text", ["", "abc  file\n", f"{'0' * 64}  ../../etc/passwd\n", "one-word\n"])
 def test_lists_that_are_no_checksums_are_refused(text, tmp_path):
     (tmp_path / "sums").write_text(text)
-    with pytest.raises(LesionAugError, match="Expected .*checksums|Expected lines of SHA-256"):
+    with pytest.raises(LesionAugError, match=r"Expected .*checksums|Expected lines of SHA-256"):
         read_checksums(tmp_path / "sums")
 
 
