@@ -58,11 +58,15 @@ def assemble_scan(
 
 def write_into(original: Image, rendered: Image, where: Mask) -> Image:
     """The original with what was rendered, in the original's type; voxels elsewhere keep their bits."""
-    values = rendered
-    if not original.dtype.is_floating_point:
-        limits = torch.iinfo(original.dtype)
-        values = rendered.double().round().clamp(limits.min, limits.max)
-    return torch.where(where, values.to(original.dtype), original)
+    return torch.where(where, as_stored(rendered, original.dtype), original)
+
+
+def as_stored(values: Num[Tensor, "*shape"], dtype: torch.dtype) -> Num[Tensor, "*shape"]:
+    """Intensities in an image's own type: rounded and clipped where it holds whole numbers."""
+    if dtype.is_floating_point:
+        return values.to(dtype)
+    limits = torch.iinfo(dtype)
+    return values.double().round().clamp(limits.min, limits.max).to(dtype)
 
 
 def _checked_eligible(eligible: Tensor, brain: Mask) -> Tensor:

@@ -231,7 +231,7 @@ def test_many_processes_write_while_one_is_killed(tmp_path, limit):
     assert [process.exitcode for process in others] == [0, 0, 0]
     store = FolderStore(tmp_path)
     assert all(whole for _, whole in store.verify())
-    left = [path for path in tmp_path.rglob("*.partial")]
+    left = list(tmp_path.rglob("*.partial"))
     assert len(left) <= 1  # the victim's last
     for path in left:
         os.utime(path, (time.time() - 2 * ABANDONED_S,) * 2)
