@@ -1,8 +1,8 @@
 """What an interrupted training goes on from: `last.pt`, and the ones before it.
 
-    RUN/last.pt              everything: weights, their average, optimiser, random states of all processes
-    RUN/step-00000250.pt     the same, earlier; as many as were asked for
-    RUN/best/                the averaged weights of the lowest held-out loss, a model folder
+RUN/last.pt              everything: weights, their average, optimiser, random states of all processes
+RUN/step-00000250.pt     the same, earlier; as many as were asked for
+RUN/best/                the averaged weights of the lowest held-out loss, a model folder
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from lesionaug.pretrain.fit import FitConfig, fit, half_precision, held_out_loss
 from lesionaug.pretrain.patches import PatchGroup
+from lesionaug.pretrain.processes import is_main
 from lesionaug.pretrain.provenance import check_same_run, write_provenance
 from torch import Tensor, nn
 
@@ -91,7 +92,8 @@ def teach(config: Training) -> None:
     """
     run, course = config.output, config.course()
     check_same_run(run, config, course.learned)
-    write_provenance(run, config, course.learned, course.held)
+    if is_main():
+        write_provenance(run, config, course.learned, course.held)
     average = fit(
         course.network,
         partial(course.loss, course.network),
@@ -101,7 +103,8 @@ def teach(config: Training) -> None:
         picture=course.page,
         keep_best=partial(course.write, run / BEST),
     )
-    course.write(run / MODEL, average)
+    if is_main():
+        course.write(run / MODEL, average)
 
 
 def device_of(network: nn.Module) -> torch.device:

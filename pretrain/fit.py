@@ -55,7 +55,7 @@ class FitConfig:
         threads: CPU threads, 0 for torch's own choice.
         device: Where to train; auto is the GPU where there is one.
         bf16: Compute in bfloat16. The compact networks do so by themselves where the hardware is made for it.
-        track: Where curves go besides log.jsonl: tensorboard, wandb, mlflow, ... (any of accelerate's trackers).
+        track: Where curves go besides log.jsonl: tensorboard, wandb, mlflow, ... (any of accelerate's trackers), none.
     """
 
     steps: int = 12_000

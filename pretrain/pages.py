@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from lesionaug.pretrain.patches import BRAIN, THIS, PatchGroup
-from lesionaug.pretrain.samples import Column, draw_page, mid_slices
+from lesionaug.pretrain.samples import Column, draw_page, mid_slice
 from torch import Tensor
 
 from lesionaug.intensity import lesion_contrast
@@ -35,17 +35,16 @@ class Example:
 
 
 def examples(groups: list[PatchGroup], count: int = ROWS) -> list[Example]:
-    """Patches of the commonest shape, evenly spaced through the store: the same each time.
+    """Patches with lesions of all sizes but the smallest, which are a voxel or two: the same each time.
 
     Args:
         groups: To take them from.
         count: How many at most.
     """
-    lesions = [group for group in groups if not group.healthy]
-    shapes = [group.label.shape[2:] for group in lesions for _ in range(len(group))]
-    shape = max(set(shapes), key=lambda s: (shapes.count(s), s))
-    places = [(group, index) for group in lesions if group.label.shape[2:] == shape for index in range(len(group))]
-    chosen = np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)
+    places = [(group, index) for group in groups if not group.healthy for index in range(len(group))]
+    places.sort(key=lambda place: int(((place[0].label[place[1]] & THIS) > 0).sum()))
+    first = len(places) // 3 if len(places) > count else 0
+    chosen = np.linspace(first, len(places) - 1, min(count, len(places))).round().astype(int)
     return [_example(*places[place]) for place in chosen]
 
 
@@ -68,7 +67,7 @@ def mask_page(model: MaskGenerator, chosen: list[Example], heading: str, device:
     return draw_page(
         heading,
         [
-            Column("control", _slices([_sphere(example) & example.brain for example in chosen])),
+            Column("control", _slices([_sphere(example) & _room(example) for example in chosen])),
             Column("rater", _slices([example.mask for example in chosen])),
             Column("model", _slices(drawn)),
         ],
@@ -100,7 +99,7 @@ def paint_page(model: Inpainter, chosen: list[Example], heading: str, device: to
 
 def _drawn(model: MaskGenerator, example: Example, seed: int, device: torch.device) -> Tensor:
     conditions = MaskConditions(
-        torch.tensor([_extent(example.mask)]), example.mask.sum()[None].float(), example.brain.to(device)
+        torch.tensor([_extent(example.mask)]), example.mask.sum()[None].float(), _room(example).to(device)
     )
     return model(conditions, [torch.Generator().manual_seed(seed)])
 
@@ -122,6 +121,11 @@ def _known_to(model: Inpainter, example: Example) -> Example:
     return replace(example, image=example.image[:, own], channels=tuple(example.channels[index] for index in own))
 
 
+def _room(example: Example) -> Tensor:
+    """Raters leave the brain of a brain mask now and then."""
+    return example.brain | example.mask
+
+
 def _extent(mask: Tensor) -> float:
     return 2 * float(_distance(mask)[mask[0, 0]].max()) + 1
 
@@ -134,5 +138,5 @@ def _distance(mask: Tensor) -> Tensor:
     return patch_offsets_mm(mask.shape[2:], 1.0).norm(dim=0)
 
 
-def _slices(volumes: list[Tensor]) -> Tensor:
-    return mid_slices(torch.cat([volume[:, :1] for volume in volumes]))
+def _slices(patches: list[Tensor]) -> list[Tensor]:
+    return [mid_slice(patch) for patch in patches]

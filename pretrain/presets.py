@@ -29,7 +29,7 @@ class Program(Protocol):
         ...
 
 
-TINY_FIT = FitConfig(steps=200, warmup=20, keep_every=50, picture_every=100, ema=0.98, threads=2)
+TINY_FIT = FitConfig(steps=150, warmup=20, keep_every=50, picture_every=150, ema=0.98, threads=2)
 TINY = {"widths": (8, 16), "blocks": 1}
 
 Training = DiffMaskTraining | LeFusionTraining | PublishedDiffMaskTraining | PublishedLeFusionTraining

@@ -6,6 +6,7 @@ often and as it likes, and accumulation costs no traffic.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,11 @@ from lesionaug.models.registry import check_device
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes, before and after it has met the others."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @dataclass(frozen=True)

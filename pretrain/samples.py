@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor
 
 FOLDER = "samples"
@@ -20,18 +21,18 @@ class Column:
 
     Args:
         title: What they show.
-        slices: One per lesion.
+        slices: One per lesion; sizes may differ.
         window: Values that are black and white.
     """
 
     title: str
-    slices: Float[Tensor, "lesions rows columns"]
+    slices: Sequence[Float[Tensor, "rows columns"]]
     window: tuple[float, float] = (0.0, 1.0)
 
 
-def mid_slices(volumes: Float[Tensor, "lesions 1 i j k"]) -> Float[Tensor, "lesions i j"]:
-    """The slice through the centre voxel of each patch."""
-    return volumes[:, 0, :, :, volumes.shape[-1] // 2].float().cpu()
+def mid_slice(patch: Num[Tensor, "1 channels i j k"]) -> Float[Tensor, "i j"]:
+    """The slice through the centre voxel, of the first channel."""
+    return patch[0, 0, :, :, patch.shape[-1] // 2].float().cpu()
 
 
 def draw_page(heading: str, columns: list[Column]) -> np.ndarray:
@@ -55,8 +56,8 @@ def draw_page(heading: str, columns: list[Column]) -> np.ndarray:
     for column, axes in zip(columns, grid.T, strict=True):
         axes[0].set_title(column.title, fontsize=8)
         low, high = column.window
-        for pixels, axis in zip(column.slices.numpy(), axes, strict=True):
-            axis.imshow(pixels.T, cmap="gray", vmin=low, vmax=high, origin="lower", interpolation="nearest")
+        for pixels, axis in zip(column.slices, axes, strict=True):
+            axis.imshow(pixels.numpy().T, cmap="gray", vmin=low, vmax=high, origin="lower", interpolation="nearest")
             axis.set_axis_off()
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

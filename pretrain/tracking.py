@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LOG = "log.jsonl"
 CURVES = "curves"
+NONE = "none"
 
 
 class Tracker(Protocol):
@@ -59,7 +60,7 @@ def trackers(names: tuple[str, ...], run: Path) -> Iterator[list[Tracker]]:
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
     started = []
-    for name in names:
+    for name in (name for name in names if name != NONE):
         if name not in [str(available.value) for available in get_available_trackers()]:
             print(f"no curves in {name}: it is not installed (pip install {name}); {LOG} has every figure")
             continue
