@@ -57,6 +57,8 @@ def find_sources(
     Raises:
         LesionAugError: Nothing is found, nothing has a label, or two scans have one name.
     """
+    if not roots:
+        raise LesionAugError("Expected a folder of scans or a table, got none; name one or more")
     check_known("channel", channels, CHANNELS)
     pairs = zip(roots, _for_each(scale, len(roots)), strict=True)
     sources = [_source(root, layout, factor, channels, partial) for root, factor in pairs]

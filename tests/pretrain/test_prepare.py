@@ -1,5 +1,6 @@
 """From files of any layout to a store: what is read, what is derived, what is left out and what is refused."""
 
+import csv
 from pathlib import Path
 
 import nibabel as nib
@@ -18,10 +19,11 @@ from labelled_files import (
     plain,
     save_named,
 )
-from lesionaug.pretrain.index import read_index
+from lesionaug.pretrain.index import PUBLISHED, read_index
 from lesionaug.pretrain.layouts.core import ScanFiles
 from lesionaug.pretrain.patches import BRAIN, CUT, OTHER, THIS, read_store
 from lesionaug.pretrain.prepare import Prepare
+from lesionaug.pretrain.published_patches import published_mask
 from lesionaug.pretrain.reading import read_scan
 from lesionaug.pretrain.stats import Stats
 from phantoms import brain_phantom
@@ -194,7 +196,7 @@ def test_odd_data_are_used_as_documented(case, tmp_path, capsys):
 
 
 def unlabelled(folder):
-    return plain(folder, "P1_T1", ("flair", "brain")), {"layout": "folders"}
+    return plain(folder, "P1_T1", ("flair", "brain")), {"layout": "folders"}  # auto sees no label to go by
 
 
 def one_name_twice(folder):
@@ -227,6 +229,7 @@ def full_output(folder):
 
 
 REFUSED = {
+    "no source": (lambda f: ((), {}), "Expected a folder of scans or a table, got none"),
     "no scan has a label": (unlabelled, "Expected scans with lesion labels, got only others: no lesion label"),
     "two scans have one name": (one_name_twice, "Expected scans of different names, got P1_T1 twice"),
     "a label of many values": (many_values, "Expected a binary label, 0 and one other value"),
@@ -270,15 +273,32 @@ def test_headers_of_open_ms_may_disagree_by_half_a_voxel(tmp_path):
         prepare(data, tmp_path / "again")
 
 
+def as_published(shared: Path, root: Path, *patients: str) -> Path:
+    """Real scans under the names that they were published with."""
+    for patient in patients:
+        folder = root / f"train/{patient}/T1"
+        folder.mkdir(parents=True)
+        for name, kind in (("flair", "FLAIR"), ("t1", "T1"), ("lesion", "MASK")):
+            source = shared / f"data/mslesseg/{patient}_T1/{name}.nii.gz"
+            (folder / f"{patient}_T1_{kind}.nii.gz").symlink_to(source)
+    return root
+
+
 @pytest.fixture(scope="module")
 def mslesseg(shared, tmp_path_factory):
-    """One real scan under the names that it was published with."""
-    source, root = shared / "data/mslesseg/P18_T1", tmp_path_factory.mktemp("mslesseg")
-    folder = root / "train/P18/T1"
-    folder.mkdir(parents=True)
-    for name, kind in (("flair", "FLAIR"), ("t1", "T1"), ("lesion", "MASK")):
-        (folder / f"P18_T1_{kind}.nii.gz").symlink_to(source / f"{name}.nii.gz")
-    return root
+    return as_published(shared, tmp_path_factory.mktemp("mslesseg"), "P18")
+
+
+@pytest.mark.realdata
+def test_the_published_preset_makes_the_published_patches(shared, tmp_path):
+    """`stats/` lists the lesion voxels of every published patch: ours hold as many."""
+    data = as_published(shared, tmp_path / "data", "P14", "P18")
+    prepare(data, tmp_path, preset="published")
+    with (shared / "data/stats/mslesseg_patch_lesion_summary.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    for group in read_store(tmp_path / "store", settings=PUBLISHED):
+        published = [int(row["total_volume"]) for row in rows if row["mask"].startswith(f"{group.subject}_")]
+        assert sorted(published_mask(group.label).flatten(1).sum(dim=1).tolist()) == sorted(published)
 
 
 @pytest.mark.realdata
