@@ -113,12 +113,12 @@ def nifti_bytes(image: NiftiImage, data: np.ndarray, where: np.ndarray) -> bytes
     return gzipped(written.to_bytes())
 
 
-def mask_like(image: NiftiImage) -> NiftiImage:
-    """An empty label of bytes on the grid of an image."""
+def mask_like(image: NiftiImage, kind: type = np.uint8) -> NiftiImage:
+    """An empty label, of bytes if not told otherwise, on the grid of an image."""
     header = image.header.copy()
-    header.set_data_dtype(np.uint8)
+    header.set_data_dtype(kind)
     header["cal_min"], header["cal_max"] = 0, 0
-    empty = np.zeros(image.data.shape, np.uint8)
+    empty = np.zeros(image.data.shape, kind)
     return NiftiImage("new label", empty.astype(np.float32), empty, image.affine, header, slope=1.0, intercept=0.0)
 
 

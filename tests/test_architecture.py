@@ -13,13 +13,13 @@ ROOTS = {"lesionaug": "lesionaug", "integrations": "lesionaug.integrations", "pr
 
 LAYERS = (
     {"errors", "types", "scan", "checks"},
-    {"intensity", "patches", "diffusion", "networks", "io", "folders", "distributions", "contrast"},
+    {"intensity", "patches", "diffusion", "networks", "io", "folders", "layouts", "distributions", "contrast"},
     {"store", "fingerprint"},
     {"models"},
     {"anatomy", "prior", "prior_fit", "planning", "rendering"},
     {"cache", "serving"},
     {"synthesis", "assemble", "loaded", "record"},
-    {"transform", "subjects", "dataset", "report", "files", "preview", "demo", "variants"},
+    {"transform", "subjects", "dataset", "report", "files", "preview", "demo", "variants", "render_transform"},
     {"cli", "commands", "integrations"},
 )
 """A room sees its own layer and those before it."""

@@ -60,7 +60,7 @@ def test_every_requirement_has_a_pin_within_its_bounds(requirement):
 
 
 def test_extras_are_those_promised():
-    extras = {"nnunet", "monai", "pretrain", "report", "anatomy", "demo", "hub"}
+    extras = {"nnunet", "monai", "pretrain", "report", "anatomy", "dask", "demo", "hub"}
     assert set(PYPROJECT["project"]["optional-dependencies"]) == extras
 
 

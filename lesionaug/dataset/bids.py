@@ -1,0 +1,92 @@
+"""Output as a BIDS derivative: `sub-01/ses-1/anat/sub-01_ses-1_rec-v000_desc-synthetic_FLAIR.nii.gz`.
+
+All variants of a scan belong to its subject, and differ in `rec-`.
+
+Reference:
+    BIDS specification 1.10, derivatives: imaging data, common data types.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+
+from lesionaug.dataset.cases import Case
+from lesionaug.dataset.place import RECORDS
+from lesionaug.layouts.core import SourceScan
+
+SUFFIXES = {"flair": "FLAIR", "t1w": "T1w", "t2w": "T2w"}
+LABELS = {
+    "lesion.nii.gz": "label-lesion_desc-synthetic_mask",
+    "new_lesion.nii.gz": "label-lesion_desc-syntheticnew_mask",
+    "instances.nii.gz": "label-lesion_desc-syntheticnew_dseg",
+}
+MEANINGS = {
+    "label-lesion_desc-synthetic_mask": "Existing and synthetic lesions",
+    "label-lesion_desc-syntheticnew_mask": "Synthetic lesions",
+    "label-lesion_desc-syntheticnew_dseg": "Synthetic lesions, each with a number",
+}
+README = """Synthetic multiple-sclerosis lesions in real scans, made by lesionaug.
+
+Voxels outside of the new lesions are those of the source. records/ has a plan.json for each scan, which says what it
+was made from and with; `lesionaug replay` makes the same files again from it. manifest.jsonl has a line for each scan.
+"""
+
+
+def place(case: Case, name: str, channels: Sequence[str]) -> str:
+    """See `OutputLayout`."""
+    folder, stem = entities_of(case.source)
+    channel = name.removesuffix(".nii.gz")
+    end = f"desc-synthetic_{SUFFIXES[channel]}" if channel in SUFFIXES else LABELS[name]
+    return f"{folder}/anat/{stem}_rec-v{case.variant:03d}_{end}.nii.gz"
+
+
+def entities_of(source: SourceScan) -> tuple[str, str]:
+    """Folder and first part of the names of a source: subject and, where there is one, session.
+
+    Example:
+        >>> entities_of(SourceScan("sub-01_ses-m12", "sub-01"))
+        ('sub-01/ses-m12', 'sub-01_ses-m12')
+        >>> entities_of(SourceScan("P14_T1", "P14"))
+        ('sub-P14/ses-T1', 'sub-P14_ses-T1')
+    """
+    subject = f"sub-{_label(source.patient.removeprefix('sub-'))}"
+    rest = _label(source.subject.removeprefix(source.patient).removeprefix("_ses-"))
+    entities = [subject, f"ses-{rest}"] if rest else [subject]
+    return "/".join(entities), "_".join(entities)
+
+
+def sidecars(places: Mapping[str, str]) -> dict[str, bytes]:
+    """See `OutputLayout`."""
+    files = {}
+    for name, path in places.items():
+        stem = path.removesuffix(".nii.gz")
+        if name in LABELS:
+            files[f"{stem}.json"] = _json({"Type": "Lesion", "Description": f"{MEANINGS[LABELS[name]]}, by lesionaug"})
+        else:
+            files[f"{stem}.json"] = _json({"Description": "Real scan with synthetic lesions, by lesionaug"})
+    return files
+
+
+def describe(identity: dict, lines: Sequence[dict]) -> dict[str, bytes]:
+    """See `OutputLayout`."""
+    description = {
+        "Name": "Synthetic multiple-sclerosis lesions",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "lesionaug", "Version": identity["versions"]["lesionaug"]}],
+    }
+    return {
+        "dataset_description.json": _json(description),
+        "README": README.encode(),
+        ".bidsignore": f"{RECORDS}/\n.generate/\n*.jsonl\ngenerate.json\nreport.html\n".encode(),
+    }
+
+
+def _label(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]", "", text)
+
+
+def _json(content: object) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()

@@ -1,0 +1,74 @@
+"""What a worker does: make the cases that it is given, one after another, whatever happens to one of them."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lesionaug.dataset.cases import Case
+from lesionaug.dataset.layouts_out import layout_named
+from lesionaug.dataset.manifest import Failure, forget_failure, record_failure
+from lesionaug.dataset.produce import produce
+from lesionaug.dataset.settings import Settings
+from lesionaug.dataset.writing import commit, is_complete
+from lesionaug.errors import LesionAugError
+
+
+@dataclass(frozen=True)
+class Job:
+    """Makes cases of a data set; plain data that can be sent to another process or machine.
+
+    Args:
+        out: The data set; on another machine, at the same place of a shared file system.
+        settings: Of the data set.
+    """
+
+    out: Path
+    settings: Settings
+
+    def __call__(self, cases: Sequence[Case]) -> list[Failure | None]:
+        """Make cases; what went wrong with each, in order."""
+        return [self.make(case) for case in cases]
+
+    def make(self, case: Case) -> Failure | None:
+        """Make one case, unless it is there, and write down why where it cannot be made."""
+        layout = layout_named(self.settings.layout)
+        try:
+            if not self.has(case):
+                with one_thread():
+                    product = produce(case, self.settings, binary_label=layout.binary_label)
+                commit(self.out, layout, case, product, self.settings)
+            forget_failure(self.out, case.name)
+        except LesionAugError as error:
+            return self.fail(case, str(error))
+        except OSError as error:
+            return self.fail(case, f"{error}; check the file, its permissions and the space left")
+        except Exception as error:  # one case of thousands must not take the others with it
+            return self.fail(case, f"{type(error).__name__}: {error}", traceback.format_exc())
+        return None
+
+    def has(self, case: Case) -> bool:
+        """Whether a case is there."""
+        return is_complete(self.out, layout_named(self.settings.layout), case)
+
+    def fail(self, case: Case, error: str, trace: str = "") -> Failure:
+        """Write down that a case could not be made."""
+        failure = Failure(case.name, case.source.subject, case.variant, error, trace)
+        record_failure(self.out, failure)
+        return failure
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums of floating-point numbers depend on how many threads share them; bytes must not depend on the machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,83 @@
+"""A case on disk: staged beside, moved into place, there when its record is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from lesionaug.dataset.atomic import write_durably
+from lesionaug.dataset.cases import Case
+from lesionaug.dataset.layouts_out import OutputLayout
+from lesionaug.dataset.place import CASE_FILE, PLAN_FILE, WORK
+from lesionaug.dataset.produce import Product
+from lesionaug.dataset.settings import Settings
+
+
+def is_complete(out: Path, layout: OutputLayout, case: Case) -> bool:
+    """Whether a case is there as a whole."""
+    return (out / layout.home(case) / CASE_FILE).is_file()
+
+
+def commit(out: Path, layout: OutputLayout, case: Case, product: Product, settings: Settings) -> None:
+    """Write a case so that it is there as a whole, or will be written again.
+
+    All files are on the disk before the first is moved; the folder of the record, moved last in one step, is what makes
+    the case count.
+
+    Args:
+        out: The data set.
+        layout: Of its files.
+        case: To write.
+        product: Its content.
+        settings: Of the data set.
+    """
+    channels = settings.channels or tuple(product.facts["channels"])
+    places = {name: layout.place(case, name, channels) for name in product.files}
+    home = layout.home(case)
+    line = manifest_line(case, product, settings, {**places, PLAN_FILE: f"{home}/{PLAN_FILE}"})
+    files = {
+        **{places[name]: content for name, content in product.files.items()},
+        **layout.sidecars(places),
+        f"{home}/{PLAN_FILE}": product.record.to_json().encode(),
+        f"{home}/{CASE_FILE}": (json.dumps(line, indent=1) + "\n").encode(),
+    }
+    work = out / WORK / "cases" / case.name
+    work.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(dir=work))
+    for path, content in files.items():
+        write_durably(staged / path, content)
+    _move(staged, out, home)
+    shutil.rmtree(work, ignore_errors=True)  # also what a killed process left of this case
+
+
+def manifest_line(case: Case, product: Product, settings: Settings, places: dict[str, str]) -> dict:
+    """What the manifest says of a case."""
+    return {
+        "case": case.name,
+        "source": case.source.subject,
+        "patient": case.source.patient,
+        "variant": case.variant,
+        "seed": settings.seed,
+        "case_seed": case.seed,
+        "files": places,
+        "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in product.files.items()},
+        "digests": product.record.digests,
+        "prior": product.record.prior["digest"],
+        "version": product.record.versions["lesionaug"],
+        **product.facts,
+    }
+
+
+def _move(staged: Path, out: Path, home: str) -> None:
+    inside = staged / home
+    for path in sorted(path for path in staged.rglob("*") if path.is_file() and not path.is_relative_to(inside)):
+        target = out / path.relative_to(staged)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
+    target = out / home
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(inside, target)
