@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from lesionaug.models.checkpoints import save_model
 
 Network = TypeVar("Network", bound=nn.Module)
-Value = TypeVar("Value")
 
 BEST = "best"
 MODEL = "model"
@@ -112,7 +111,7 @@ def device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def to_device(value: Value, device: torch.device) -> Value:
+def to_device(value: Any, device: torch.device) -> Any:
     """A tensor, or a dataclass of such, on a device."""
     if isinstance(value, Tensor):
         return value.to(device)

@@ -174,8 +174,8 @@ def draw_loss(config: DiffMaskTraining, lessons: Lessons, network: CompactUNet, 
     problem, clean = lessons.draw(generator)
     sigma = training_sigmas(len(clean), config.sigma_mean, config.sigma_spread, generator)
     noise = torch.randn(clean.shape, generator=generator)
-    given = (to_device(part, device) for part in (problem, clean, sigma, noise))
-    return loss_of(network, *given, precondition)
+    problem, clean, sigma, noise = (to_device(part, device) for part in (problem, clean, sigma, noise))
+    return loss_of(network, problem, clean, sigma, noise, precondition)
 
 
 def course(config: DiffMaskTraining) -> Course[CompactUNet]:

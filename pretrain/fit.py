@@ -106,7 +106,10 @@ def fit(
     progress = _start(network, config, processes)
     run.mkdir(parents=True, exist_ok=True)
     continued = resume(progress, run, processes.rank, processes.count)
-    with Report.to(run, config, progress.step, processes.is_main) as report, advice_on_memory(config.accumulate):
+    with (
+        Report.to(run, config.steps, progress.step, config.track, processes.is_main) as report,
+        advice_on_memory(config.accumulate),
+    ):
         report.say_where(processes.device, processes.count, continued)
         while progress.step < config.steps:
             report.step(

@@ -156,7 +156,10 @@ class Lessons:
         return image
 
     def _lesson(self, patches: list[tuple[Tensor, Tensor, Tensor]], generator: torch.Generator) -> Lesson:
-        turned = [self._varied(*turn(list(patch), generator), generator) for patch in patches if patch[1].any()]
+        patches = [patch for patch in patches if patch[1].any()]
+        if not patches:  # small batches, moved to where there is no brain
+            return self.draw(generator)
+        turned = [self._varied(*turn(list(patch), generator), generator=generator) for patch in patches]
         image, mask, brain = (torch.stack(parts) for parts in zip(*turned, strict=True))
         present = torch.stack([keep_channels(~torch.isnan(x[:, 0, 0, 0]), generator) for x in image])
         image = torch.nan_to_num(image) * present[:, :, None, None, None]
@@ -218,8 +221,8 @@ def draw_loss(config: LeFusionTraining, lessons: Lessons, network: CompactUNet, 
     lesson = lessons.draw(generator)
     sigma = training_sigmas(len(lesson.image), config.sigma_mean, config.sigma_spread, generator)
     noise = torch.randn(lesson.image.shape, generator=generator)
-    given = (to_device(part, device) for part in (lesson, sigma, noise))
-    return loss_of(network, *given, precondition)
+    lesson, sigma, noise = (to_device(part, device) for part in (lesson, sigma, noise))
+    return loss_of(network, lesson, sigma, noise, precondition)
 
 
 def course(config: LeFusionTraining) -> Course[CompactUNet]:

@@ -62,7 +62,7 @@ ABOUT = """{what}
 Presets (--preset, compact if not given):
   compact    the networks that lesionaug ships: small, few steps
   published  the network and the settings of the paper and of its MS fork; needs a GPU
-  tiny       seconds on two cores: to see every stage work
+  tiny       a minute on two cores: to see every stage work
 
 Every option below replaces a value of the preset. --dry-run prints the configuration and its sizes, and ends.
 To go on with an interrupted run, run the same command again. On several GPUs:
@@ -94,7 +94,7 @@ def parse(job: str, arguments: Sequence[str] | None = None) -> Program:
         description=ABOUT.format(job=job, what=_first_line(type(presets[name]))),
         default=presets[name],
         args=rest,
-        config=(tyro.conf.FlagCreatePairsOff,),
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
     )
     return DryRun(training) if dry else training
 

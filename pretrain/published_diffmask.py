@@ -31,10 +31,8 @@ from lesionaug.types import Patches
 
 PAGE_STEPS = 20
 
-# Nothing but what upstream trained with: Adam without schedule, decay or clipping, an average from step 2000.
-PUBLISHED_FIT = FitConfig(
-    warmup=0, cosine=False, weight_decay=0.0, clip=0.0, ema=0.995, ema_every=10, ema_from=2000, picture_every=1000
-)
+PUBLISHED_FIT = FitConfig(warmup=0, cosine=False, weight_decay=0.0, clip=0.0, ema=0.995, ema_every=10, ema_from=2000)
+"""Nothing but what upstream trained with: Adam without schedule, decay or clipping, an average from step 2000."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +98,10 @@ def draw_loss(config: PublishedDiffMaskTraining, lessons: Pool, network: Unet3D,
     masks = torch.stack([lessons.draw(generator, config.flip_axes)[0] for _ in range(config.batch)])
     t = torch.randint(config.model.diffusion_steps, (len(masks),), generator=generator)
     noise = torch.randn(masks.shape, generator=generator)
-    batch = (2.0 * masks - 1, _control(config, masks), t, noise)
     tables = cosine_tables(config.model.diffusion_steps).to(device)
-    return loss_of(network, *(part.to(device) for part in batch), tables, config.extra)
+    batch = (2.0 * masks - 1, _control(config, masks), t, noise)
+    clean, control, t, noise = (part.to(device) for part in batch)
+    return loss_of(network, clean, control, t, noise, tables, config.extra)
 
 
 def course(config: PublishedDiffMaskTraining) -> Course[Unet3D]:

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from lesionaug.pretrain.fit import FitConfig
     from tqdm import tqdm
 
 LOG = "log.jsonl"
@@ -39,7 +38,7 @@ class AccelerateTracker:
         tracker: A started `GeneralTracker`.
     """
 
-    tracker: object
+    tracker: Any
 
     def __call__(self, step: int, figures: dict[str, float], picture: np.ndarray | None = None) -> None:
         """See `Tracker`; only TensorBoard is shown pictures, which are files in the run's folder anyway."""
@@ -100,14 +99,14 @@ class Report:
 
     @classmethod
     @contextmanager
-    def to(cls, run: Path, config: FitConfig, first: int, speaks: bool) -> Iterator[Report]:
-        """A report that is closed at the end, however it ends."""
+    def to(cls, run: Path, steps: int, first: int, track: tuple[str, ...], speaks: bool) -> Iterator[Report]:
+        """A report that is closed at the end, however it ends; arguments as of the class, `track` as of `FitConfig`."""
         from tqdm import tqdm
 
         hidden = None if speaks else True  # None: hidden where there is no terminal
-        bar = tqdm(total=config.steps, initial=first, desc=run.name, unit="step", disable=hidden, dynamic_ncols=True)
-        with bar, trackers(config.track if speaks else (), run) as started:
-            yield cls(run, config.steps, first, bar, started, speaks)
+        bar = tqdm(total=steps, initial=first, desc=run.name, unit="step", disable=hidden, dynamic_ncols=True)
+        with bar, trackers(track if speaks else (), run) as started:
+            yield cls(run, steps, first, bar, started, speaks)
 
     def say_where(self, device: torch.device, processes: int, continued: bool) -> None:
         """One line at the start of a part."""

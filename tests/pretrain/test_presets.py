@@ -124,10 +124,11 @@ def small_published(job, store, output):
 
 def test_what_was_trained_as_published_loads_and_synthesises(store, tmp_path):
     for job in PRESETS:
-        small_published(job, store, tmp_path / job).run()
+        training = small_published(job, store, tmp_path / job)
+        training.run()
         config, state = load_model(tmp_path / job / "model")
         assert config["architecture"] == "unet3d"
-        assert state.keys() == Unet3D(Unet3DConfig(**config["settings"]["network"])).state_dict().keys()
+        assert state.keys() == Unet3D(training.model.network).state_dict().keys()
         assert all(value.dtype == torch.half for value in state.values())
         assert (tmp_path / job / "samples" / "step-00000002.png").exists()
     models = {job: tmp_path / job / "best" for job in PRESETS}
