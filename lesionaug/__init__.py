@@ -20,6 +20,8 @@ _HOME = {
     "load_synthesizer": "lesionaug.synthesis",
     "RenderMSLesions": "lesionaug.transform",
     "SyntheticMSLesion": "lesionaug.transform",
+    "RenderServer": "lesionaug.serving.starting",
+    "ServedRenderer": "lesionaug.serving.client",
 }
 
 __all__ = [
@@ -29,7 +31,9 @@ __all__ = [
     "LesionSynthesizer",
     "PlanOptions",
     "RenderMSLesions",
+    "RenderServer",
     "Scan",
+    "ServedRenderer",
     "SyntheticMSLesion",
     "__version__",
     "load_synthesizer",
@@ -38,6 +42,8 @@ __all__ = [
 if TYPE_CHECKING:
     from lesionaug.prior import LesionPrior, PlanOptions
     from lesionaug.scan import LesionPlan, LesionSpec, Scan
+    from lesionaug.serving.client import ServedRenderer
+    from lesionaug.serving.starting import RenderServer
     from lesionaug.synthesis import LesionSynthesizer, load_synthesizer
     from lesionaug.transform import RenderMSLesions, SyntheticMSLesion
 

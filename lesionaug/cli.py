@@ -13,10 +13,10 @@ from typing import Protocol
 from lesionaug import __version__
 from lesionaug.errors import LesionAugError, LesionAugWarning
 
-COMMANDS = ("demo", "synthesize", "generate", "replay", "prepare", "prior", "convert", "serve")
+COMMANDS = ("demo", "synthesize", "generate", "report", "replay", "prepare", "prior", "convert", "serve")
 """`name` is the class `Name` of `lesionaug.commands.name`; only the one that runs is imported."""
 
-GROUPS = ("pretrain",)
+GROUPS = ("cache", "pretrain")
 """`name` is the module `lesionaug.commands.name`, which has programs of its own."""
 
 HELP = ("-h", "--help")
@@ -30,7 +30,7 @@ Realistic synthetic multiple-sclerosis lesions in brain MRI.
 
 {commands}
 
-Make your own models:
+With programs of their own:
 {groups}
 
 Start with:

@@ -15,7 +15,7 @@ from lesionaug.rendering import DiffusionRenderer, RenderRequest
 RAISES, REFUSES, BREAKS_THE_GPU, SLOW = 1001, 1002, 1003, 1004
 """Seeds of lesions that make the renderer do so."""
 
-SLOW_S = 1.0
+SLOW_S = 0.4
 
 
 @dataclass(frozen=True)
