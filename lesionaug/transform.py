@@ -6,9 +6,10 @@ SyntheticMSLesion ──seed──► plan ──► RenderMSLesions ──► h
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,23 +17,17 @@ import torchio as tio
 from torchio.transforms.augmentation import RandomTransform
 from torchio.transforms.intensity_transform import IntensityTransform
 
-from lesionaug.errors import LesionAugError
-from lesionaug.loaded import ModelChoice, loaded_prior, loaded_synthesizer
+from lesionaug.errors import LesionAugError, LesionAugWarning
+from lesionaug.loaded import loaded_prior
 from lesionaug.prior import PlanOptions
+from lesionaug.render_transform import FLOATING, RenderMSLesions, cache_choice, model_choice, subject_keys
 from lesionaug.scan import LesionPlan
-from lesionaug.subjects import IMAGES, SubjectKeys, SubjectParts
-from lesionaug.variants import (
-    CacheChoice,
-    VoxelChange,
-    change_key,
-    plan_bytes,
-    plan_from_bytes,
-    plan_key,
-    plan_seed,
-)
+from lesionaug.serving.errors import LateRenderError
+from lesionaug.serving.late import OnLate, Patience
+from lesionaug.subjects import IMAGES, SubjectParts
+from lesionaug.variants import plan_bytes, plan_from_bytes, plan_key, plan_seed
 
-FLOATING: Any = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
-"""TorchIO makes NumPy raise at underflow and division by zero, which libraries handle by themselves."""
+__all__ = ["RenderMSLesions", "SyntheticMSLesion"]
 
 
 class SyntheticMSLesion(RandomTransform, IntensityTransform):
@@ -71,6 +66,9 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
         variants: Sets of lesions per scan when there is a cache.
         cache_only: Use nothing but the cache: what is not there is an error, and models are never loaded.
         cache_gb: Size of the cache beyond which the longest unused results go; no limit if not given.
+        on_late: What to do when a render server gives no answer in time: `wait`, take a variant that is in the
+            `cache` already, `skip` the lesions, or stop with an `error`.
+        deadline_s: Seconds after which the server counts as late.
         **kwargs: `p`, `copy`, `include`, `exclude`, `keep` and others of every TorchIO transform.
 
     Raises:
@@ -111,6 +109,8 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
         variants: int = 20,
         cache_only: bool = False,
         cache_gb: float | None = None,
+        on_late: OnLate = "wait",
+        deadline_s: float = 60.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -137,9 +137,12 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
             "cache_only": cache_only,
             "cache_gb": cache_gb,
         }
-        self.choice, self.keys, self.cached = _choice(self.rendering), _keys(self.rendering), _cached(self.rendering)
+        self.choice, self.keys = model_choice(self.rendering), subject_keys(self.rendering)
+        self.cached, self.patience = cache_choice(self.rendering), Patience(on_late, deadline_s)
         if variants < 1:
             raise LesionAugError(f"Expected 1 variant or more, got {variants}; leave it out for 20")
+        if on_late == "cache" and self.cached is None:
+            raise LesionAugError("Expected a cache for on_late='cache', got none; name its folder: cache='...'")
         self.variants = variants
 
     def __call__(self, data: Any) -> Any:
@@ -152,11 +155,40 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
         render = self._render()
         with np.errstate(**FLOATING):
             parts = render.parts(subject)
-            plan = self._drawn(parts) if self.cached is None else self._variant(parts, _draw(self.variants))
-            render.planned(plan).write(subject, parts)
-        # Called directly, because TorchIO's own call would copy the subject once more.
+            try:
+                self._write(render, subject, parts)
+            except LateRenderError:
+                if self.patience.on_late not in ("cache", "skip"):
+                    raise
+                self._write_instead(render, subject, parts)
+        # Not called but applied, because TorchIO's call would copy the subject once more.
         subject.add_transform(render, render._get_reproducing_arguments())
         return subject
+
+    def _write(self, render: RenderMSLesions, subject: tio.Subject, parts: SubjectParts) -> None:
+        plan = self._variant(parts, _draw(self.variants)) if self.cached else self._plan(parts, self._get_random_seed())
+        render.planned(plan).write(subject, parts)
+
+    def _write_instead(self, render: RenderMSLesions, subject: tio.Subject, parts: SubjectParts) -> None:
+        """Do what there is to do without the server; it has told that it was late."""
+        there = [] if self.patience.on_late == "skip" else [*self._there(render, parts)]
+        if not there and self.patience.on_late == "cache":
+            warnings.warn(
+                "Expected a cached variant in place of the render server's answer, got none yet for this scan; "
+                "no lesions were added. Fill the cache before: lesionaug cache fill",
+                LesionAugWarning,
+                stacklevel=2,
+            )
+        plan = there[_draw(len(there))] if there else LesionPlan()
+        render.planned(plan).write(subject, parts)
+
+    def _there(self, render: RenderMSLesions, parts: SubjectParts) -> Iterator[LesionPlan]:
+        """Plans that are in the cache together with what they change."""
+        assert self.cached is not None
+        for variant in range(self.variants):
+            payload = self.cached.found(self._key(parts, variant))
+            if payload is not None and render.planned(plan_from_bytes(payload)).is_there(parts):
+                yield plan_from_bytes(payload)
 
     def fill(self, subject: tio.Subject) -> Iterator[bool]:
         """Put the variants of a subject into the cache, one at a time, where they are not there yet.
@@ -175,142 +207,31 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
         render, subject = self._render(), self.keys.with_label(subject)
         parts = render.parts(subject)
         for variant in range(self.variants):
-            yield render.planned(self._variant(parts, variant)).fill(parts)
+            render.planned(self._variant(parts, variant))
+            new = not render.is_there(parts)
+            if new:
+                render.change(parts)
+            yield new
 
     def _render(self) -> RenderMSLesions:
         base: dict[str, Any] = self._get_base_args()
-        return RenderMSLesions(digests=self.choice.digests(), **self.rendering, **base)
-
-    def _drawn(self, parts: SubjectParts) -> LesionPlan:
-        return self._plan(parts, self._get_random_seed())
+        render = RenderMSLesions(digests=self.choice.digests(), **self.rendering, **base)
+        render.patience = self.patience
+        return render
 
     def _plan(self, parts: SubjectParts, seed: int) -> LesionPlan:
         return loaded_prior(self.prior).sample(parts.scan, torch.Generator().manual_seed(seed), self.options)
 
     def _variant(self, parts: SubjectParts, variant: int) -> LesionPlan:
         assert self.cached is not None
-        key = plan_key(parts.content, self.options, self.prior, self.choice, variant)
+        key = self._key(parts, variant)
         payload = self.cached.remembered(
             key, lambda: plan_bytes(self._plan(parts, plan_seed(key))), f"variant {variant} of this scan"
         )
         return plan_from_bytes(payload)
 
-
-class RenderMSLesions(IntensityTransform):
-    """Render planned lesions into a subject: the deterministic half of `SyntheticMSLesion`.
-
-    Args:
-        plan: `LesionPlan.to_dict()`.
-        digests: What the models must have been when the plan was made, `ModelChoice.digests()`; not checked when empty.
-        images: As for `SyntheticMSLesion`, like all that follow.
-        label: Likewise.
-        eligible: Likewise.
-        model: Likewise.
-        diffmask: Likewise.
-        lefusion: Likewise.
-        device: Likewise.
-        num_steps: Likewise.
-        create_label: Likewise.
-        cache: Likewise; it keeps what rendering this plan changes in a scan.
-        cache_only: Likewise.
-        cache_gb: Likewise.
-        **kwargs: Likewise.
-
-    Raises:
-        LesionAugError: As `SyntheticMSLesion`, and for models other than those of `digests`.
-    """
-
-    def __init__(
-        self,
-        plan: Mapping[str, Any] | None = None,
-        digests: Mapping[str, str] | None = None,
-        images: Mapping[str, str] = IMAGES,
-        label: str = "lesion",
-        *,
-        eligible: str | None = None,
-        model: str = "default",
-        diffmask: str | None = None,
-        lefusion: str | None = None,
-        device: str = "cpu",
-        num_steps: int | None = None,
-        create_label: bool = False,
-        cache: str | None = None,
-        cache_only: bool = False,
-        cache_gb: float | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.plan = dict(plan) if plan else LesionPlan().to_dict()
-        self.digests = dict(digests or {})
-        self.images = dict(images)
-        self.label, self.eligible, self.create_label = label, eligible, create_label
-        self.model, self.diffmask, self.lefusion = model, diffmask, lefusion
-        self.device, self.num_steps = device, num_steps
-        self.cache, self.cache_only, self.cache_gb = cache, cache_only, cache_gb
-        self.args_names = [
-            *("plan", "digests", "images", "label", "eligible", "model", "diffmask", "lefusion"),
-            *("device", "num_steps", "create_label", "cache", "cache_only", "cache_gb"),
-        ]
-        arguments = self._get_named_arguments()
-        self.choice, self.keys, self.cached = _choice(arguments), _keys(arguments), _cached(arguments)
-
-    def planned(self, plan: LesionPlan) -> Self:
-        """Take a plan."""
-        self.plan = plan.to_dict()
-        return self
-
-    def parts(self, subject: tio.Subject) -> SubjectParts:
-        """What plays a part in a subject."""
-        return self.keys.parts(subject, self.get_images_dict(subject))
-
-    def apply_transform(self, subject: tio.Subject) -> tio.Subject:
-        """Render, and write into the images and the label."""
-        with np.errstate(**FLOATING):
-            self.write(subject, self.parts(subject))
-        return subject
-
-    def write(self, subject: tio.Subject, parts: SubjectParts) -> None:
-        """Render, or look up, and write into a subject with these parts."""
-        self._check_digests()
-        change = VoxelChange.from_bytes(self._remembered(parts)) if self.cached else self._rendered(parts)
-        self.keys.write(subject, parts, change, in_place=self.copy)
-
-    def fill(self, parts: SubjectParts) -> bool:
-        """Put what rendering changes into the cache; whether it was not there."""
-        there = self.cached is not None and change_key(parts.content, self.plan, self.choice) in self.cached
-        if not there:
-            self._remembered(parts)
-        return not there
-
-    def _remembered(self, parts: SubjectParts) -> bytes:
-        assert self.cached is not None
-        key = change_key(parts.content, self.plan, self.choice)
-        return self.cached.remembered(key, lambda: self._rendered(parts).to_bytes(), "these lesions of this scan")
-
-    def _rendered(self, parts: SubjectParts) -> VoxelChange:
-        return parts.change_to(loaded_synthesizer(self.choice).render(parts.scan, LesionPlan.from_dict(self.plan)))
-
-    def _check_digests(self) -> None:
-        found = self.choice.digests()
-        if self.digests and found != self.digests:
-            raise LesionAugError(
-                f"Expected the models that the plan was made with, {self.digests}, got {found}; use those or plan again"
-            )
-
-
-def _choice(arguments: Mapping[str, Any]) -> ModelChoice:
-    return ModelChoice(**{name: arguments[name] for name in ("model", "diffmask", "lefusion", "device", "num_steps")})
-
-
-def _keys(arguments: Mapping[str, Any]) -> SubjectKeys:
-    return SubjectKeys(**{name: arguments[name] for name in ("images", "label", "eligible", "create_label")})
-
-
-def _cached(arguments: Mapping[str, Any]) -> CacheChoice | None:
-    path, only, limit_gb = arguments["cache"], arguments["cache_only"], arguments["cache_gb"]
-    if path is None and (only or limit_gb is not None):
-        raise LesionAugError("Expected a cache for cache_only and cache_gb, got none; name its folder: cache='...'")
-    return None if path is None else CacheChoice(path, limit_gb, only)
+    def _key(self, parts: SubjectParts, variant: int) -> str:
+        return plan_key(parts.content, self.options, self.prior, self.choice, variant)
 
 
 def _draw(count: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -61,8 +61,7 @@ class CacheChoice:
         Raises:
             LesionAugError: It is not there, and only what is there was to be used.
         """
-        store = _store(self.path, self.limit_gb)
-        payload = store.get(key)
+        payload = self.found(key)
         if payload is None and self.only:
             raise LesionAugError(
                 f"Expected {what} in the cache {self.path} (cache_only=True), got no entry; fill it before, with the "
@@ -71,8 +70,12 @@ class CacheChoice:
             )
         if payload is None:
             payload = make()
-            put_or_warn(store, key, payload)
+            put_or_warn(_store(self.path, self.limit_gb), key, payload)
         return payload
+
+    def found(self, key: str) -> bytes | None:
+        """What is kept under a key."""
+        return _store(self.path, self.limit_gb).get(key)
 
     def __contains__(self, key: str) -> bool:
         return key in _store(self.path, self.limit_gb)
@@ -133,6 +136,11 @@ class VoxelChange:
 
     indices: np.ndarray
     values: dict[str, np.ndarray]
+
+    @classmethod
+    def none(cls, channels: Iterable[str]) -> VoxelChange:
+        """No new lesions."""
+        return cls(np.zeros(0, np.int64), {channel: np.zeros(0, np.float32) for channel in channels})
 
     def to_bytes(self) -> bytes:
         """As it is kept: a line of JSON, then compressed numbers."""

@@ -13,7 +13,18 @@ ROOTS = {"lesionaug": "lesionaug", "integrations": "lesionaug.integrations", "pr
 
 LAYERS = (
     {"errors", "types", "scan", "checks"},
-    {"intensity", "patches", "diffusion", "networks", "io", "folders", "layouts", "distributions", "contrast"},
+    {
+        "intensity",
+        "patches",
+        "diffusion",
+        "networks",
+        "io",
+        "folders",
+        "layouts",
+        "threads",
+        "distributions",
+        "contrast",
+    },
     {"store", "fingerprint"},
     {"models"},
     {"anatomy", "prior", "prior_fit", "planning", "rendering"},

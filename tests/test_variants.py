@@ -17,6 +17,7 @@ from lesionaug import RenderMSLesions, SyntheticMSLesion, assemble, cache
 from lesionaug.errors import LesionAugError, LesionAugWarning
 from lesionaug.loaded import ModelChoice
 from lesionaug.prior import LesionPrior, PlanOptions
+from lesionaug.serving.errors import LateRenderError
 from lesionaug.store import FolderStore
 from lesionaug.subjects import SubjectKeys
 from lesionaug.variants import VoxelChange, change_key, plan_key
@@ -69,7 +70,7 @@ def nothing_is_rendered(monkeypatch):
             raise AssertionError("looked for anatomy or models")
 
         monkeypatch.setattr(assemble, "anatomy_from_images", fail)
-        monkeypatch.setattr("lesionaug.transform.loaded_synthesizer", fail)
+        monkeypatch.setattr("lesionaug.render_transform.loaded_synthesizer", fail)
 
     return forbid
 
@@ -240,6 +241,53 @@ def test_filling_ahead_is_all_that_cached_training_needs(subject, folder, nothin
         seeded(lesions(folder, variants=4, cache_only=True), subject, seed)
 
 
+class Late:
+    """A render server that never answers in time."""
+
+    def render(self, *_):
+        raise LateRenderError("Expected an answer, got none")
+
+
+@pytest.fixture
+def late_server(monkeypatch):
+    def stop_answering():
+        monkeypatch.setattr("lesionaug.render_transform.loaded_synthesizer", lambda *_, **__: Late())
+
+    return stop_answering
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_late_lesions_are_skipped_if_the_user_says_so(subject, folder, late_server, cached):
+    late_server()
+    options = {"cache": folder} if cached else {"cache": None}
+    after = seeded(lesions(folder, **options, on_late="skip"), subject)
+    assert_same(after, subject)
+    assert after.applied_transforms[0][1]["plan"]["lesions"] == []
+    assert_same(after.get_composed_history()(subject), subject)
+    for on_late in ("error", "wait"):
+        with pytest.raises(LateRenderError):
+            lesions(folder, **options, on_late=on_late)(subject)
+
+
+def test_a_cached_variant_takes_the_place_of_late_lesions(subject, folder, late_server):
+    filled = [data.lesion.data for data in (seeded(lesions(folder, variants=2), subject, n) for n in range(6))]
+    late_server()
+    transform = lesions(folder, variants=50, on_late="cache")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = [seeded(transform, subject, n) for n in range(6)]
+    known = torch.stack(filled).flatten(1).unique(dim=0)
+    assert len(torch.cat([known, *[after.lesion.data.flatten(1) for after in found]]).unique(dim=0)) == len(known) == 2
+    assert_same(found[0].get_composed_history()(subject), found[0])
+
+
+def test_where_no_variant_is_cached_yet_it_is_told(subject, folder, late_server):
+    late_server()
+    with pytest.warns(LesionAugWarning, match="Expected a cached variant"):
+        after = seeded(lesions(folder, on_late="cache"), subject)
+    assert_same(after, subject)
+
+
 def test_filling_without_a_cache_is_an_error(subject):
     with pytest.raises(LesionAugError, match="Expected a cache to fill"):
         next(SyntheticMSLesion(**PARAMETRIC).fill(subject))
@@ -252,6 +300,8 @@ def test_filling_without_a_cache_is_an_error(subject):
         ({"cache_gb": 1.0}, "Expected a cache for cache_only"),
         ({"cache": "somewhere", "variants": 0}, "Expected 1 variant or more"),
         ({"cache": "somewhere", "cache_gb": 0}, "Expected a cache limit above 0 GB"),
+        ({"on_late": "cache"}, "Expected a cache for on_late"),
+        ({"on_late": "hope"}, "Expected a on_late among"),
         ({"cache": __file__}, "Expected a folder for the cache, got the file"),
     ],
 )
