@@ -12,7 +12,7 @@ from lesionaug.pretrain.augment import chance, draw, elastic, missing_tissue, tu
 from lesionaug.pretrain.course import Course, device_of, teach, to_device
 from lesionaug.pretrain.division import divide
 from lesionaug.pretrain.fit import FitConfig
-from lesionaug.pretrain.options import Split, Store
+from lesionaug.pretrain.options import Split, Store, run_training
 from lesionaug.pretrain.pages import examples, mask_page
 from lesionaug.pretrain.patches import THIS, PatchGroup
 from lesionaug.pretrain.warm_start import start_from
@@ -213,6 +213,4 @@ def main(config: DiffMaskTraining) -> None:
 
 
 if __name__ == "__main__":
-    from lesionaug.pretrain.presets import parse
-
-    parse("diffmask").run()
+    run_training("diffmask")

@@ -17,7 +17,7 @@ from lesionaug.pretrain.course import Course, device_of, teach, to_device
 from lesionaug.pretrain.diffmask import patches_per_step
 from lesionaug.pretrain.division import divide
 from lesionaug.pretrain.fit import FitConfig
-from lesionaug.pretrain.options import Split, Store
+from lesionaug.pretrain.options import Split, Store, run_training
 from lesionaug.pretrain.pages import examples, paint_page
 from lesionaug.pretrain.patches import BRAIN, OTHER, THIS, PatchGroup, read_store
 from lesionaug.pretrain.warm_start import start_from
@@ -258,6 +258,4 @@ def main(config: LeFusionTraining) -> None:
 
 
 if __name__ == "__main__":
-    from lesionaug.pretrain.presets import parse
-
-    parse("lefusion").run()
+    run_training("lefusion")

@@ -104,8 +104,10 @@ class Report:
         from tqdm import tqdm
 
         hidden = None if speaks else True  # None: hidden where there is no terminal
-        bar = tqdm(total=steps, initial=first, desc=run.name, unit="step", disable=hidden, dynamic_ncols=True)
-        with bar, trackers(track if speaks else (), run) as started:
+        with (
+            trackers(track if speaks else (), run) as started,
+            tqdm(total=steps, initial=first, desc=run.name, unit="step", disable=hidden, dynamic_ncols=True) as bar,
+        ):
             yield cls(run, steps, first, bar, started, speaks)
 
     def say_where(self, device: torch.device, processes: int, continued: bool) -> None:
