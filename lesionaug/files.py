@@ -117,6 +117,7 @@ def plan_files(
         plan=plan.to_dict(),
         outputs={},
         versions=versions(),
+        threads=torch.get_num_threads(),
     )
 
 

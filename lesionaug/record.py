@@ -38,6 +38,7 @@ class Record:
         plan: `LesionPlan.to_dict()`.
         outputs: SHA-256 by file name.
         versions: Of what computed it.
+        threads: Of torch, which decide about the last bits.
     """
 
     inputs: dict[str, InputFile]
@@ -50,6 +51,7 @@ class Record:
     plan: dict[str, Any]
     outputs: dict[str, str]
     versions: dict[str, str]
+    threads: int | None = None
 
     def to_json(self) -> str:
         """Readable, and the same for the same content."""

@@ -41,15 +41,17 @@ class Replay:
         from lesionaug.files import read_scan
         from lesionaug.folders import complete_folder
         from lesionaug.record import Record
+        from lesionaug.threads import torch_threads
 
         record = Record.read(self.plan)
         home = self.plan.expanduser().absolute().parent
         output = self.output.expanduser().absolute() if self.output else home
         paths = _checked_inputs(record, home)
         with complete_folder(output, overwrite=self.overwrite or _is_untouched(record, output)) as folder:
-            with spinner("reading the scan, looking for white matter"):
-                files = read_scan(paths)
-            after = render_into(_from(record, home, output), files, folder)
+            with torch_threads(record.threads):
+                with spinner("reading the scan, looking for white matter"):
+                    files = read_scan(paths)
+                after = render_into(_from(record, home, output), files, folder)
             changed = _changed(record, folder)
             lines = describe(record, files.scan, after)
         print("\n".join([*lines, f"wrote   {output}: {'not all' if changed else 'all'} bytes as before"]))

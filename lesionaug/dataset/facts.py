@@ -11,6 +11,8 @@ from lesionaug.prior_fit import ObservedScan, lesion_regions, measure_lesions
 from lesionaug.scan import REGIONS, Scan
 from lesionaug.types import Mask
 
+PLACES = 1000  # to which the room for lesions is condensed
+
 
 def lesion_facts(scan: Scan, mask: Mask, affine: np.ndarray) -> dict:
     """Volume, region and contrast of the lesions of a mask.
@@ -36,3 +38,19 @@ def lesion_facts(scan: Scan, mask: Mask, affine: np.ndarray) -> dict:
         },
         "contrast_volume_mm3": [round(volume, 2) for volume in volume_mm3],
     }
+
+
+def room_facts(scan: Scan, affine: np.ndarray) -> dict[str, float]:
+    """Share of each region in where lesions may be, by the atlas, as of the lesions.
+
+    Args:
+        scan: To which lesions are added.
+        affine: Voxel to world in mm, 4 by 4.
+    """
+    free = scan.brain & ~scan.lesion_mask
+    weight = np.cumsum((scan.eligible * free).numpy().ravel(), dtype=np.float64)
+    places = np.searchsorted(weight, (np.arange(PLACES) + 0.5) / PLACES * weight[-1], side="right")
+    observed = ObservedScan(scan.lesion_mask[0].numpy(), affine, scan.brain[0].numpy())
+    points = np.stack(np.unravel_index(places, scan.shape), axis=1)
+    found = lesion_regions(observed, replace(measure_lesions(observed), centroid=points))
+    return {name: int((found == index).sum()) / PLACES for index, name in enumerate(REGIONS, start=1)}

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
 
 from lesionaug.dataset.cases import Case
 from lesionaug.dataset.layouts_out import layout_named
@@ -17,6 +14,7 @@ from lesionaug.dataset.produce import produce
 from lesionaug.dataset.settings import Settings
 from lesionaug.dataset.writing import commit, is_complete
 from lesionaug.errors import LesionAugError
+from lesionaug.threads import torch_threads
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Job:
         layout = layout_named(self.settings.layout)
         try:
             if not self.has(case):
-                with one_thread():
+                with torch_threads(1):  # or bytes would depend on the machine's cores
                     product = produce(case, self.settings, binary_label=layout.binary_label)
                 commit(self.out, layout, case, product, self.settings)
             forget_failure(self.out, case.name)
@@ -61,14 +59,3 @@ class Job:
         failure = Failure(case.name, case.source.subject, case.variant, error, trace)
         record_failure(self.out, failure)
         return failure
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums of floating-point numbers depend on how many threads share them; bytes must not depend on the machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

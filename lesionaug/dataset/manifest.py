@@ -54,18 +54,18 @@ def merge(out: Path) -> tuple[list[dict], list[dict]]:
     Returns:
         Lines of the manifest and of the failures.
     """
-    written = None
-    while (found := (read_cases(out), read_failures(out))) != written:
-        cases, failures = found
+    cases, failures = read_cases(out), read_failures(out)
+    while True:
         described = layout_named(read_settings(out)["layout"]).describe(read_settings(out), cases)
         files = {MANIFEST: lines_of(cases), **({FAILURES: lines_of(failures)} if failures else {}), **described}
         for name, content in files.items():
             write_atomically(out / name, content)
         if not failures:
             (out / FAILURES).unlink(missing_ok=True)
-        written = found
-    _tidy(out)
-    return written
+        written, (cases, failures) = (cases, failures), (read_cases(out), read_failures(out))
+        if written == (cases, failures):
+            _tidy(out)
+            return cases, failures
 
 
 def read_cases(out: Path) -> list[dict]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from lesionaug.checks import binary_mask
 from lesionaug.dataset.cases import Case
-from lesionaug.dataset.facts import lesion_facts
+from lesionaug.dataset.facts import lesion_facts, room_facts
 from lesionaug.dataset.instances import Instances, render_instances
 from lesionaug.dataset.settings import Settings
 from lesionaug.dataset.sources import restricted
@@ -111,6 +111,7 @@ def _facts(files: ScanFiles, after: Scan, messages: list[str]) -> dict:
         "channels": list(after.channels),
         "new": lesion_facts(after, after.lesion_mask & ~old, files.affine),
         "old": lesion_facts(files.scan, old, files.affine),
+        "room": room_facts(files.scan, files.affine),
         "warnings": messages,
     }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from scan_files import call, content, write_nifti, write_phantom
 
 from lesionaug.dataset.cases import cases_of, part_of, seed_of
@@ -18,6 +19,7 @@ from lesionaug.dataset.splits import folds_of
 from lesionaug.io import sha256_of
 from lesionaug.layouts.core import SourceScan
 
+IMAGES = ("flair.nii.gz", "t1w.nii.gz", "lesion.nii.gz")
 FEW = ("--model", "parametric", "--num-lesions", 3)
 
 
@@ -71,15 +73,20 @@ def test_a_case_is_what_synthesize_makes(patients, whole, tmp_path, capsys):
     lesions = ("--lesions", patients / "A_T2" / "lesion.nii.gz")
     seed = ("--seed", seed_of(0, "A_T2", 1))
     assert call(capsys, "synthesize", *files, *lesions, "--output", tmp_path / "one", *FEW, *seed).code == 0
-    for name in ("flair.nii.gz", "t1w.nii.gz", "lesion.nii.gz", "plan.json"):
+    for name in IMAGES:
         assert (tmp_path / "one" / name).read_bytes() == (whole / line["files"][name]).read_bytes()
+    records = (tmp_path / "one" / "plan.json", whole / line["files"]["plan.json"])
+    one, case = (json.loads(path.read_text()) for path in records)
+    assert case.pop("threads") == 1
+    assert one.pop("threads") == torch.get_num_threads()
+    assert one == case
 
 
 def test_a_case_replays(whole, tmp_path, capsys):
     line = manifest(whole)[0]
     outcome = call(capsys, "replay", whole / line["files"]["plan.json"], "--output", tmp_path / "again")
     assert "all bytes as before" in outcome.out
-    for name in ("flair.nii.gz", "t1w.nii.gz", "lesion.nii.gz"):
+    for name in IMAGES:
         assert (tmp_path / "again" / name).read_bytes() == (whole / line["files"][name]).read_bytes()
 
 
