@@ -193,7 +193,9 @@ def _put(image: tio.Image, indices: np.ndarray, values: torch.Tensor, subject: t
     place = image.data.untyped_storage().data_ptr()
     alone = not any(data.untyped_storage().data_ptr() == place for data in others)
     in_place = in_place and alone and image.data.is_contiguous()
-    image.set_data(put_voxels(image.data, indices, values, in_place=in_place))
+    written = put_voxels(image.data, indices, values, in_place=in_place)
+    if not in_place:
+        image.set_data(written)
 
 
 def _on_grid(subject: tio.Subject, name: str, like: tio.Image) -> tio.Image:

@@ -86,6 +86,11 @@ def _store(path: str, limit_gb: float | None) -> Store:
     return FolderStore(Path(path), None if limit_gb is None else int(limit_gb * GB))
 
 
+@lru_cache(maxsize=8)
+def _prior_digest(path: str | None) -> str:
+    return loaded_prior(path).digest
+
+
 def plan_key(content: str, options: PlanOptions, prior: str | None, choice: ModelChoice, variant: int) -> str:
     """Of one of a scan's plans.
 
@@ -99,7 +104,7 @@ def plan_key(content: str, options: PlanOptions, prior: str | None, choice: Mode
     about = {
         "plan of": content,
         "options": {name: _number(value) for name, value in asdict(options).items()},
-        "prior": loaded_prior(prior).digest,
+        "prior": _prior_digest(prior),
         "variant": variant,
     }
     return digest_of({**about, **_models(choice)})
