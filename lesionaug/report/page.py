@@ -1,0 +1,161 @@
+"""The page: one HTML file that needs nothing else, neither files nor a network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from lesionaug.dataset.manifest import read_cases, read_failures
+from lesionaug.dataset.place import PLAN_FILE
+from lesionaug.dataset.settings import read_settings
+from lesionaug.errors import LesionAugError
+from lesionaug.prior import LesionPrior
+from lesionaug.record import Record
+from lesionaug.report.compare import MEASURES, Comparison, compare
+from lesionaug.report.expected import prior_samples
+from lesionaug.report.mosaic import Volumes, strip
+from lesionaug.report.plots import plot
+from lesionaug.report.samples import Sample, new_lesions, own_lesions
+from lesionaug.scan import CHANNELS, REGIONS
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A case that is shown.
+
+    Args:
+        case: Its line of the manifest.
+        channel: Which is shown.
+        image: The strip, as the content of a `src` attribute.
+    """
+
+    case: dict
+    channel: str
+    image: str
+
+
+def write_page(
+    out: Path, target: Path, references: Sequence[Sample], pictures: int, progress: Callable[[int], None]
+) -> None:
+    """Write the report on a data set.
+
+    Args:
+        out: The data set.
+        target: HTML file.
+        references: Real lesions to compare with.
+        pictures: How many cases are shown.
+        progress: Told about each picture.
+
+    Raises:
+        LesionAugError: There is no case, or jinja2 is not installed.
+    """
+    lines, identity = read_cases(out), read_settings(out)
+    if not lines:
+        raise LesionAugError(f"Expected cases in {out}, got none that is complete; run lesionaug generate again")
+    shown = [draw(out, line) for line in _tell(spread(lines, pictures), progress)]
+    groups = samples_of(lines, references, prior_of(out, lines[0]))
+    content = {
+        "identity": identity,
+        "asked": {name: value for name, value in identity["options"].items() if value not in (None, False, 1.0)},
+        "lines": lines,
+        "failures": read_failures(out),
+        "warned": [line for line in lines if line["warnings"]],
+        "pictures": shown,
+        "plots": [drawn for measure in MEASURES if (drawn := plot(measure, groups))],
+        "comparisons": compared(groups),
+        "totals": totals(lines),
+        "prior": lines[0]["prior"],
+    }
+    target.write_text(render(content), encoding="utf-8")
+
+
+def prior_of(out: Path, line: dict) -> LesionPrior | None:
+    """The prior that a case was drawn from; none where its file is not there any more."""
+    path = Record.read(out / line["files"][PLAN_FILE]).prior["path"]
+    if path and not Path(path).is_file():
+        return None
+    prior = LesionPrior.load(path)
+    return prior if prior.digest == line["prior"] else None
+
+
+def samples_of(
+    lines: Sequence[dict], references: Sequence[Sample], prior: LesionPrior | None
+) -> dict[str, list[Sample]]:
+    """What is drawn, by key of `lesionaug.report.plots.COLORS`."""
+    channels = tuple(c for c in CHANNELS if any(c in line["channels"] for line in lines))
+    shares = {name: sum(line["room"][name] for line in lines) / len(lines) for name in REGIONS}
+    groups = {
+        "new": new_lesions(lines),
+        "prior": prior_samples(prior, shares, channels) if prior else [],
+        "hosts": own_lesions(lines),
+        "reference": list(references),
+    }
+    return {key: samples for key, samples in groups.items() if samples}
+
+
+def compared(groups: dict[str, list[Sample]]) -> list[tuple[str, list[Comparison]]]:
+    """Tables of distances, by what is compared with."""
+    real = {"reference": "reference masks", "hosts": "the hosts' own lesions"}
+    tables = [
+        (title, [found for measure in MEASURES if (found := compare(measure, groups["new"], groups[key]))])
+        for key, title in real.items()
+        if key in groups
+    ]
+    return [(title, rows) for title, rows in tables if rows]
+
+
+def totals(lines: Sequence[dict]) -> dict[str, float]:
+    """What is said at the top."""
+    return {
+        "cases": len(lines),
+        "sources": len({line["source"] for line in lines}),
+        "patients": len({line["patient"] for line in lines}),
+        "healthy": len({line["source"] for line in lines if not line["old"]["voxels"]}),
+        "lesions": sum(len(line["new"]["volume_mm3"]) for line in lines),
+        "load_ml": sum(line["new"]["load_ml"] for line in lines),
+    }
+
+
+def spread(lines: Sequence[dict], number: int) -> list[dict]:
+    """Some of the cases, evenly chosen: first of each source, then their further variants."""
+    ordered = sorted(lines, key=lambda line: (line["variant"], line["source"]))
+    step = max(1, len({line["source"] for line in lines}) // max(number, 1))
+    return (ordered[::step] if step > 1 else ordered)[:number]
+
+
+def draw(out: Path, line: dict) -> Picture:
+    """The strip of a case."""
+    channel = line["channels"][0]
+    home = (out / line["files"][PLAN_FILE]).parent
+    inputs = Record.read(out / line["files"][PLAN_FILE]).inputs
+    paths = {role: home / file.path for role, file in inputs.items()}
+    before = paths[channel] if paths[channel].is_file() else None
+    old = paths["lesions"] if "lesions" in paths and paths["lesions"].is_file() else None
+    after, label = (out / line["files"][f"{name}.nii.gz"] for name in (channel, "lesion"))
+    image = base64.b64encode(strip(Volumes.read(after, label, before, old))).decode()
+    return Picture(line, channel, f"data:image/jpeg;base64,{image}")
+
+
+def render(content: dict) -> str:
+    """HTML of the page.
+
+    Raises:
+        LesionAugError: jinja2 is not installed.
+    """
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError as error:
+        message = "Expected jinja2, which fills the page, got none; pip install 'lesionaug[report]'"
+        raise LesionAugError(message) from error
+    template = (files("lesionaug") / "report" / "page.html").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(template).render(content)
+
+
+def _tell(lines: Sequence[dict], progress: Callable[[int], None]):
+    for line in lines:
+        yield line
+        progress(1)
