@@ -19,6 +19,9 @@ from lesionaug.rendering import DiffusionRenderer, LesionRequest, Progress, Rend
 from lesionaug.scan import LesionPlan, LesionSpec, Scan
 from lesionaug.types import Mask
 
+LEAST_COVERED = 0.2
+"""Contrast is raised no further than to this coverage: a lesion of a voxel in a slice six times as thick stays dim."""
+
 
 @dataclass(frozen=True)
 class LesionSynthesizer:
@@ -89,12 +92,25 @@ def paste(
         mask, box = uncut_mask(lesion.mask, grid, scan.shape)
         # The change, not the value, is brought to the scan's voxels: its own detail stays where patches are coarser.
         change, _ = uncut(lesion.image - asked.background, grid, scan.shape)
+        change = change / _covered(lesion.mask, mask, grid, scan.shape)
         here = (slice(None), *box)
         mask = mask & free[here] & ~new[here]
         changed = image[here].float() + change * scale.spread[:, None, None, None]
         image[here] = torch.where(mask, changed.to(image.dtype), image[here])
         new[here] |= mask
     return replace(scan, image=image, lesion_mask=scan.lesion_mask | new)
+
+
+def _covered(patch_mask: Mask, mask: Mask, grid: PatchGrid, shape: tuple[int, ...]) -> float:
+    """Mean share of the voxels of a pasted mask that the lesion covers; one where voxels are those of the patch.
+
+    A voxel of a thick slice holds a part of a lesion and shows a part of its contrast. The plan's contrast is that of
+    the label, whole voxels, so the change is divided by this.
+    """
+    if grid.is_exact or not mask.any():
+        return 1.0
+    covered, _ = uncut(patch_mask.float(), grid, shape)
+    return max(float(covered[mask].mean()), LEAST_COVERED)
 
 
 def load_synthesizer(

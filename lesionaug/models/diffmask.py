@@ -21,7 +21,7 @@ from lesionaug.diffusion.edm import Preconditioning
 from lesionaug.models.base import PATCH_SHAPES, MaskConditions, patch_offsets_mm
 from lesionaug.models.checkpoints import settings_from
 from lesionaug.models.few_steps import sample_in_few_steps
-from lesionaug.models.forms import FORMS, Forms
+from lesionaug.models.forms import FORMS, RATIOS, Forms
 from lesionaug.models.grain import blur_each, excess_blur
 from lesionaug.networks.compact import CompactConfig, CompactUNet, restore
 from lesionaug.types import Mask, Patches, PatchMasks
@@ -45,7 +45,7 @@ class DiffMaskConfig:
         sigma_max: Noise level of the first.
         num_steps: Network calls per lesion.
         smoothing: Width in voxels of the Gaussian that the field of a large lesion is blurred with.
-        told_form: Whether the network is told how long and how flat a lesion is to be.
+        told_form: Whether the network is told a lesion's form: how long, flat, spread and thick it is to be.
         widths: Of the network.
         blocks: Of the network.
         spacing_mm: Of the patches.
@@ -64,7 +64,7 @@ class DiffMaskConfig:
     @property
     def network(self) -> CompactConfig:
         """Size of the network: noisy field, distance to the sphere's surface and allowed tissue in; the field out."""
-        facts = 3 + 2 * self.told_form
+        facts = 3 + RATIOS * self.told_form
         return CompactConfig(in_channels=3, out_channels=1, facts=facts, widths=self.widths, blocks=self.blocks)
 
 
@@ -87,7 +87,7 @@ def pose(
     conditions: MaskConditions,
     spacing_mm: float,
     slack: float = 0.0,
-    form: Float[Tensor, "batch 2"] | None = None,
+    form: Float[Tensor, "batch form"] | None = None,
 ) -> DrawProblem:
     """Put a drawing job into the network's terms.
 
