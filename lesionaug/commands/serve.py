@@ -32,6 +32,7 @@ class Serve:
         max_batch: Lesions per network call: 16 on a GPU, 1 on a CPU, unless told otherwise.
         max_wait_ms: How long a lesion waits for others to share a call.
         padded: Fill up every batch, so that a lesion's bits do not depend on what shares its batch.
+        threads: Of the processor; with one, lesions made on a CPU have the bits that loader workers give them.
         address: Folder to serve at, which only you may enter; LESIONAUG_SERVER, or one for all your servers.
         status: Only say what the server at this address has done.
     """
@@ -44,6 +45,7 @@ class Serve:
     max_batch: int | None = None
     max_wait_ms: float | None = None
     padded: bool = False
+    threads: int = 1
     address: Path | None = None
     status: bool = False
 
@@ -83,8 +85,9 @@ class Serve:
 
         choice = Models(self.model, self.diffmask, self.lefusion, None, self.device, self.num_steps).choice()
         recipe = choice.recipe()
-        given = {"max_batch": self.max_batch, "max_wait_ms": self.max_wait_ms, "padded": self.padded or None}
-        batching = replace(recipe.batching(), **{name: value for name, value in given.items() if value is not None})
+        given = {"max_batch": self.max_batch, "max_wait_ms": self.max_wait_ms}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        batching = replace(recipe.batching(), padded=self.padded, threads=self.threads, **chosen)
         return Start(recipe, batching)
 
 

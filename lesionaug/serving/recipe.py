@@ -52,6 +52,7 @@ class Batching:
         max_batch: Lesions per call.
         max_wait_ms: How long a lesion waits for company.
         padded: Fill up every batch to `max_batch`, so that a lesion's bits do not depend on what shares its batch.
+        threads: Of the processor. On a CPU a lesion's bits depend on it; torch's loader workers have one.
 
     Raises:
         LesionAugError: A number is out of range.
@@ -60,12 +61,13 @@ class Batching:
     max_batch: int = 1
     max_wait_ms: float = 5.0
     padded: bool = False
+    threads: int = 1
 
     def __post_init__(self) -> None:
-        if self.max_batch < 1 or self.max_wait_ms < 0:
+        if self.max_batch < 1 or self.max_wait_ms < 0 or self.threads < 1:
             raise LesionAugError(
-                f"Expected a max_batch of 1 or more and a max_wait_ms of 0 or more, got {self.max_batch} and "
-                f"{self.max_wait_ms:g}; choose others"
+                f"Expected a max_batch of 1 or more, a max_wait_ms of 0 or more and threads of 1 or more, got "
+                f"{self.max_batch}, {self.max_wait_ms:g} and {self.threads}; choose others"
             )
 
 

@@ -38,6 +38,7 @@ def serve(place: Place, start: Start, owner: Owner | None = None, ready: Callabl
         owner: Whose server it is; runs on its own if not given.
         ready: Called once it listens.
     """
+    torch.set_num_threads(start.batching.threads)
     if start.batching.padded:
         torch.backends.cudnn.deterministic = True  # or the same batch twice may differ in its last bits
     renderer, identity = start.recipe.build()

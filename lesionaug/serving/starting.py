@@ -181,7 +181,9 @@ def _end(place: Place) -> None:
             if place.occupied():
                 os.kill(int(place.pid.read_text()), number)
         if _within(STOP_S, lambda: not place.occupied()):
-            return
+            break
+    with suppress(OSError, ValueError):
+        os.waitpid(int(place.pid.read_text()), os.WNOHANG)  # no zombie, if this process started it
 
 
 def _within(seconds: float, happens: Callable[[], bool]) -> bool:

@@ -106,7 +106,7 @@ def test_a_request_is_answered_once_and_in_its_order():
     assert one.outcome.result(0) == ("first", "second")
 
 
-@pytest.mark.parametrize("batching", [{"max_batch": 0}, {"max_wait_ms": -1}])
+@pytest.mark.parametrize("batching", [{"max_batch": 0}, {"max_wait_ms": -1}, {"threads": 0}])
 def test_batches_that_cannot_be_are_refused(batching):
     with pytest.raises(LesionAugError, match="Expected a max_batch"):
         Batching(**batching)

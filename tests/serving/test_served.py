@@ -6,6 +6,7 @@ import pickle
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -129,6 +130,14 @@ def test_the_status_counts(server, request_of_four):
     assert 0 < after["latency_s"]["p50"] <= after["latency_s"]["p99"] <= after["latency_s"]["max"]
     assert f"{after['requests']} requests, {after['answered']} answered" in describe(after)
     assert json.loads(json.dumps(dict(after))) == after
+
+
+def test_no_shared_memory_is_used_that_could_be_left_behind(server, request_of_four):
+    ServedRenderer(server.address)(request_of_four)
+    maps = Path(f"/proc/{server.pid}/maps")
+    if not maps.exists():
+        pytest.skip("only Linux says what a process maps")
+    assert "/dev/shm" not in maps.read_text()
 
 
 def test_a_wrong_key_is_refused(server, tmp_path):
