@@ -152,7 +152,7 @@ def test_info(store, capsys):
     left.write_bytes(b"half")
     os.utime(left, (time.time() - 2 * ABANDONED_S,) * 2)
     out = call(capsys, "cache", "info", store.path).out
-    assert "entries    4, 0.4 MB" in out
+    assert "entries    4, 400.2 kB" in out
     assert "last used  2 min to 3.0 days ago" in out
     assert "1 files of killed programs" in out
 

@@ -32,7 +32,7 @@ class CacheInfo:
         """Count and print."""
         store = existing(self.folder)
         entries, now_s = list(store.entries()), time.time()
-        print(f"entries    {len(entries)}, {megabytes(sum(entry.size for entry in entries))}")
+        print(f"entries    {len(entries)}, {amount(sum(entry.size for entry in entries))}")
         if entries:
             ages = sorted(now_s - entry.used_s for entry in entries)
             print(
@@ -40,7 +40,7 @@ class CacheInfo:
             )
         left = list(store.abandoned(now_s))
         if left:
-            size = megabytes(sum(entry.size for entry in left))
+            size = amount(sum(entry.size for entry in left))
             print(f"left over  {len(left)} files of killed programs, {size}: lesionaug cache prune {self.folder}")
 
 
@@ -110,7 +110,7 @@ class CachePrune:
             if self.unused_days is None
             else self.unused_days * DAY_S,
         )
-        print(f"removed    {pruned.entries} entries, {megabytes(pruned.size)}; {pruned.abandoned} files left over")
+        print(f"removed    {pruned.entries} entries, {amount(pruned.size)}; {pruned.abandoned} files left over")
 
 
 def existing(folder: Path) -> FolderStore:
@@ -124,9 +124,14 @@ def existing(folder: Path) -> FolderStore:
     return FolderStore(folder)
 
 
-def megabytes(size: int) -> str:
-    """For reading."""
-    return f"{size / 1e6:,.1f} MB"
+def amount(size: int) -> str:
+    """For reading.
+
+    Example:
+        >>> amount(4200), amount(31_400_000)
+        ('4.2 kB', '31.4 MB')
+    """
+    return f"{size / 1e3:.1f} kB" if size < 1e6 else f"{size / 1e6:,.1f} MB"
 
 
 def days(seconds: float) -> str:
