@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from lesionaug.commands.options import Lesions, Models
-from lesionaug.commands.progress import progress_bar, spinner
+from lesionaug.commands.progress import progress_lines, spinner
 
 if TYPE_CHECKING:
     from lesionaug.dataset.cases import Case
@@ -153,9 +153,9 @@ def make(out: Path, cases: list[Case], settings: Settings, execute) -> None:
 
 
 def watch(results: Iterable[Failure | None], total: int) -> list[Failure]:
-    """Follow the work with a bar, and return what failed."""
+    """Follow the work, and return what failed."""
     failures = []
-    with progress_bar(total, "generating", "case") as advance:
+    with progress_lines(total, "cases") as advance:
         for failure in results:
             advance(1)
             if failure:

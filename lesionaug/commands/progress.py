@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -31,3 +32,24 @@ def spinner(what: str) -> Iterator[None]:
         return
     with console.status(what):
         yield
+
+
+@contextmanager
+def progress_lines(total: int, unit: str, every_s: float = 60.0) -> Iterator[Callable[[int], None]]:
+    """As `progress_bar`, for work of hours: where output goes to a file, a line now and then."""
+    start = told = time.monotonic()
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal told, done
+        done, now = done + count, time.monotonic()
+        if now - told >= every_s:
+            told, each_s = now, (now - start) / done
+            left = f"{each_s:.1f} s each, {each_s * (total - done) / 60:.0f} min left"
+            print(f"{done} of {total} {unit}, {left}", file=sys.stderr, flush=True)
+
+    if sys.stderr.isatty():
+        with progress_bar(total, "generating", unit) as bar:
+            yield bar
+    else:
+        yield advance

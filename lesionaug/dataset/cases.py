@@ -40,7 +40,7 @@ def seed_of(seed: int, source: str, variant: int) -> int:
 
     Example:
         >>> seed_of(0, "P14_T1", 0)
-        8293434127374418098
+        8574162428278353797
         >>> seed_of(0, "P14_T1", 1) == seed_of(1, "P14_T1", 0)
         False
     """

@@ -22,10 +22,23 @@ from lesionaug.io import mask_like, nifti_bytes
 from lesionaug.layouts.core import SourceScan
 from lesionaug.loaded import loaded_synthesizer
 from lesionaug.record import Record
-from lesionaug.scan import LesionPlan, Scan
+from lesionaug.scan import LesionPlan
 
 LESION, NEW, INSTANCES = "lesion.nii.gz", "new_lesion.nii.gz", "instances.nii.gz"
 """Labels of a case: old and new lesions; the new alone; the new numbered."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """A source as it was read.
+
+    Args:
+        files: Its scan.
+        facts: About its own lesions, and where there is room for others.
+    """
+
+    files: ScanFiles
+    facts: dict
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,8 @@ def produce(case: Case, settings: Settings, *, binary_label: bool) -> Product:
     Raises:
         LesionAugError: Its files cannot be used.
     """
-    files = _read(tuple(sorted(_checked_paths(case.source, settings).items())))
+    host = _read(tuple(sorted(_checked_paths(case.source, settings).items())))
+    files = host.files
     _check_label(case.source, files)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", LesionAugWarning)
@@ -62,7 +76,13 @@ def produce(case: Case, settings: Settings, *, binary_label: bool) -> Product:
     plan = LesionPlan.from_dict(record.plan)
     after, numbers = render_instances(loaded_synthesizer(settings.models, settings.prior), files.scan, plan)
     outputs = files.outputs(after)
-    facts = _facts(files, after, [str(warning.message) for warning in caught])
+    new = lesion_facts(after, after.lesion_mask & ~files.scan.lesion_mask, files.affine)
+    facts = {
+        "channels": list(after.channels),
+        "new": new,
+        **host.facts,
+        "warnings": [str(warning.message) for warning in caught],
+    }
     extra = _labels(files, numbers, settings)
     if binary_label and binary_mask(files.lesions.data, files.lesions.name)[1] != 1:
         extra[LESION] = _label(files, after.lesion_mask.numpy()[0].astype(np.uint8), np.uint8)
@@ -76,9 +96,11 @@ def roles_of(source: SourceScan) -> dict[str, Path]:
 
 
 @lru_cache(maxsize=1)
-def _read(paths: tuple[tuple[str, Path], ...]) -> ScanFiles:
-    """A scan, kept for its next variant: finding the anatomy takes longer than drawing lesions."""
-    return read_scan(dict(paths))
+def _read(paths: tuple[tuple[str, Path], ...]) -> Host:
+    """A source, kept for its next variant: finding the anatomy takes longer than drawing lesions."""
+    files = read_scan(dict(paths))
+    own = lesion_facts(files.scan, files.scan.lesion_mask, files.affine)
+    return Host(files, {"old": own, "room": room_facts(files.scan, files.affine)})
 
 
 def _checked_paths(source: SourceScan, settings: Settings) -> dict[str, Path]:
@@ -103,17 +125,6 @@ def _check_label(source: SourceScan, files: ScanFiles) -> None:
 def _planned(case: Case, settings: Settings, files: ScanFiles) -> Record:
     paths = roles_of(restricted(case.source, settings.channels))
     return plan_files(paths, Path("/"), files, case.seed, settings.options, settings.models, settings.prior)
-
-
-def _facts(files: ScanFiles, after: Scan, messages: list[str]) -> dict:
-    old = files.scan.lesion_mask
-    return {
-        "channels": list(after.channels),
-        "new": lesion_facts(after, after.lesion_mask & ~old, files.affine),
-        "old": lesion_facts(files.scan, old, files.affine),
-        "room": room_facts(files.scan, files.affine),
-        "warnings": messages,
-    }
 
 
 def _labels(files: ScanFiles, numbers: Instances, settings: Settings) -> dict[str, bytes]:

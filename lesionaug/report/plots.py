@@ -35,11 +35,11 @@ def plot(measure: Measure, groups: Groups) -> str:
         groups: Samples by key of `COLORS`.
 
     Returns:
-        An `svg` element; empty where no group knows the measure.
+        An `svg` element; empty where the measure is not known of the new lesions.
     """
     values = {key: [v for sample in samples for v in measure.of(sample)] for key, samples in groups.items()}
     values = {key: found for key, found in values.items() if found}
-    if not values:
+    if "new" not in values:
         return ""
     figure = Figure(figsize=(4.3, 2.9), layout="constrained")
     axes = figure.subplots()
@@ -54,7 +54,7 @@ def plot(measure: Measure, groups: Groups) -> str:
 def _outlines(axes: Axes, measure: Measure, values: Mapping[str, list]) -> None:
     """Shares in bins that all groups have in common."""
     everything = np.concatenate([np.asarray(found, float) for found in values.values()])
-    low, high = np.quantile(everything, (0.002, 0.998))
+    low, high = np.quantile(everything, (0.001, 0.9995))
     if measure.log:
         bins = np.geomspace(max(low, 1e-3), max(high, 1e-3) * 1.0001, 22).tolist()
         axes.set_xscale("log")
@@ -64,6 +64,7 @@ def _outlines(axes: Axes, measure: Measure, values: Mapping[str, list]) -> None:
         clipped = np.clip(np.asarray(found, float), bins[0], bins[-1])
         _histogram(axes, key, clipped, bins) if len(found) >= FEW or key == "new" else _ticks(axes, key, clipped)
     axes.set_ylabel("share of lesions")
+    axes.set_ylim(top=1.2 * axes.get_ylim()[1])  # for ticks
     axes.margins(x=0.01)
 
 
@@ -78,9 +79,10 @@ def _histogram(axes: Axes, key: str, values: np.ndarray, bins: list[float]) -> N
 
 
 def _ticks(axes: Axes, key: str, values: np.ndarray) -> None:
-    """Each value by itself, at the top."""
-    place = axes.get_xaxis_transform()
-    axes.vlines(values, 0.93, 0.99, transform=place, color=COLORS[key], linewidth=0.9, label=_label(key, values))
+    """Each value by itself, at the top, every group in a row of its own."""
+    row = 0.93 if key == "hosts" else 0.85
+    place, label = axes.get_xaxis_transform(), _label(key, values)
+    axes.vlines(values, row, row + 0.06, transform=place, color=COLORS[key], linewidth=0.9, label=label)
 
 
 def _steps(axes: Axes, measure: Measure, values: Mapping[str, list]) -> None:

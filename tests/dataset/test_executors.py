@@ -3,6 +3,7 @@
 import pytest
 from dying_job import DyingJob
 
+from lesionaug.commands.progress import progress_lines
 from lesionaug.dataset.cases import cases_of, chunks_of
 from lesionaug.dataset.executors import executor_for, here, in_processes
 from lesionaug.errors import LesionAugError
@@ -54,3 +55,12 @@ def test_a_scheduler_that_is_not_there_is_told(tmp_path):
     pytest.importorskip("distributed")
     with pytest.raises(LesionAugError, match="Expected a Dask scheduler at"):
         list(executor_for(1, "tcp://127.0.0.1:9")(DyingJob(tmp_path, ""), cases()))
+
+
+def test_a_log_tells_rate_and_remaining_time(capsys, monkeypatch):
+    seconds = iter([0.0, 10.0, 20.0, 90.0, 100.0])
+    monkeypatch.setattr("lesionaug.commands.progress.time.monotonic", lambda: next(seconds))
+    with progress_lines(40, "cases") as advance:
+        for _ in range(4):
+            advance(1)
+    assert capsys.readouterr().err == "3 of 40 cases, 30.0 s each, 18 min left\n"
