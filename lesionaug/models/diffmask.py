@@ -30,6 +30,7 @@ FIELD_LIMIT = 2.0  # voxels; distances beyond say nothing about the surface
 FIELD_MEAN = -0.5  # of the scaled distance in control spheres; diffusion wants centred data
 OUTSIDE = -1 - FIELD_MEAN
 SMOOTH_FROM_VOXELS = 100
+CLEARLY_SHARP = 0.8  # voxels; what a patch of a sharp scan may seem blurred by
 ROUNDING = 1.7  # a rater of a blurred scan draws what he sees, and rounder than he sees it
 USUAL_SLACK = 0.5  # voxels; in training a control sphere is up to one wider than the lesion that it holds
 TOLD_SLACK = 1.0  # voxels; that, and what rounding a centroid to a voxel takes off
@@ -163,7 +164,7 @@ class DiffMask:
         The masks learnt from were drawn in sharp scans; more blurred ones show smoother lesions.
         """
         share = (conditions.volume_mm3.to(field) / self.spacing_mm**3 / SMOOTH_FROM_VOXELS).clamp(max=1)
-        excess = 0 if conditions.blur is None else ROUNDING * excess_blur(conditions.blur.to(field))
+        excess = 0 if conditions.blur is None else ROUNDING * excess_blur(conditions.blur.to(field), CLEARLY_SHARP)
         width = ((self.config.smoothing * share[:, None]) ** 2 + excess**2).sqrt().expand(-1, 3)
         return blur_each(torch.where(room, field, OUTSIDE), width[:, None])
 

@@ -62,9 +62,9 @@ def scanner_blur(background: Patches, tissue: PatchMasks, mask: PatchMasks) -> F
     return torch.from_numpy(widths).to(background)
 
 
-def excess_blur(widths: Tensor) -> Tensor:
-    """The Gaussian that takes a scan of `SHARP_VOXELS` to one of these widths."""
-    return (widths**2 - SHARP_VOXELS**2).clamp(min=0).sqrt()
+def excess_blur(widths: Tensor, sharp: float = SHARP_VOXELS) -> Tensor:
+    """The Gaussian that takes a scan blurred by `sharp` to one of these widths."""
+    return (widths**2 - sharp**2).clamp(min=0).sqrt()
 
 
 def blur_each(x: Patches, sigmas: Float[Tensor, "batch channels 3"]) -> Patches:
