@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from lesionaug import __version__
 from lesionaug.errors import LesionAugError
@@ -18,6 +18,8 @@ from lesionaug.serving.place import Place
 from lesionaug.serving.pool import Link
 from lesionaug.serving.starting import START_S, connected
 from lesionaug.types import triple
+
+T = TypeVar("T")
 
 TRIES = 2
 """A connection may break once; a second time is no accident."""
@@ -60,42 +62,50 @@ class ServedRenderer:
 
     def patch_shape(self, extent_mm: float) -> tuple[int, int, int]:
         """See `Renderer`."""
-        reply = self._ask(wire.encode("patch_shape", {"extent_mm": extent_mm}))
-        return triple(int(n) for n in reply.fields["shape"])
+
+        def find(link: Link, deadline: Deadline) -> tuple[int, int, int]:
+            known = link.shapes.find(extent_mm)
+            if known is None:
+                reply = _answer(link, wire.encode("patch_shape", {"extent_mm": extent_mm}), deadline)
+                known = triple(int(n) for n in reply.fields["shape"])
+                link.shapes.add(extent_mm, known)
+            return known
+
+        return self._over_link(find)
 
     def __call__(self, request: RenderRequest, progress: Progress | None = None) -> tuple[RenderedLesion, ...]:
         """See `Renderer`."""
-        COUNT.asked += 1
-        report = _Reporter(progress)
-        lesions = parcels.rendered_from(self._ask(parcels.request_to_bytes(request), report))
+        content, report = parcels.request_to_bytes(request), _Reporter(progress)
+        if len(content) > wire.MAX_BYTES:
+            raise LesionAugError(f"Expected a request below 1 GiB, got {len(content) / 2**30:.1f}; plan fewer lesions")
+        reply = self._over_link(lambda link, deadline: _answer(link, content, deadline, report))
+        lesions = parcels.rendered_from(reply)
         report(len(lesions))
+        COUNT.answered += 1
         return lesions
 
     def status(self) -> Mapping[str, Any]:
         """What the server has done so far."""
-        return self._ask(wire.encode("status")).fields
+        return self._over_link(lambda link, deadline: _answer(link, wire.encode("status"), deadline)).fields
 
     def _facts(self) -> Mapping[str, Any]:
-        with self._link(self._deadline()) as link:
-            return link.facts
+        return self._over_link(lambda link, deadline: link.facts)
 
-    def _ask(self, content: bytes, working: Callable[[int], None] = lambda done: None) -> wire.Message:
-        if len(content) > wire.MAX_BYTES:
-            raise LesionAugError(f"Expected a request below 1 GiB, got {len(content) / 2**30:.1f}; plan fewer lesions")
-        deadline = self._deadline()
+    def _over_link(self, use: Callable[[Link, Deadline], T]) -> T:
+        """Ask something; once more over a new connection if the first one breaks."""
+        deadline = Deadline(self.deadline_s, extends=self.on_late == "wait")
         try:
-            return _checked(self._exchange(content, deadline, working))
+            return self._tried(use, deadline)
         except LateRenderError:
             COUNT.add_late(Patience(self.on_late, self.deadline_s))
             raise
 
-    def _exchange(self, content: bytes, deadline: Deadline, working: Callable[[int], None]) -> wire.Message:
+    def _tried(self, use: Callable[[Link, Deadline], T], deadline: Deadline) -> T:
         broken: Exception | None = None
         for _ in range(TRIES):
             try:
                 with self._link(deadline) as link:
-                    link.connection.send_bytes(content)
-                    return _reply(link, deadline, working)
+                    return use(link, deadline)
             except BlockingIOError as error:
                 raise LateRenderError(f"Expected a render server that reads, got one that stalls: {error}") from error
             except (EOFError, OSError) as error:
@@ -123,8 +133,7 @@ class ServedRenderer:
         link = Link(connected(Place(self.address), waits), {})
         deadline.sign_of_life()
         try:
-            link.connection.send_bytes(wire.encode("hello"))
-            return Link(link.connection, _reply(link, deadline, lambda done: None).fields)
+            return Link(link.connection, _answer(link, wire.encode("hello"), deadline).fields)
         except BaseException:
             link.connection.close()
             raise
@@ -140,9 +149,6 @@ class ServedRenderer:
                 f"Expected a render server with the models {dict(self.identity)}, got {facts['identity']} at "
                 f"{self.address}; give server and transform the same model and num_steps"
             )
-
-    def _deadline(self) -> Deadline:
-        return Deadline(self.deadline_s, extends=self.on_late == "wait")
 
 
 class _Reporter:
@@ -161,16 +167,21 @@ class _Reporter:
             self._done = done
 
 
-def _reply(link: Link, deadline: Deadline, working: Callable[[int], None]) -> wire.Message:
-    """The next message that is no sign of life.
+def _answer(
+    link: Link, question: bytes, deadline: Deadline, working: Callable[[int], None] = lambda done: None
+) -> wire.Message:
+    """What the server says to a question, signs of life apart.
 
     Raises:
-        LateRenderError: It does not come in time.
+        LateRenderError: Nothing, in time.
+        LesionAugError: That the user must change something.
+        RemoteRenderError: That something went wrong there.
     """
+    link.connection.send_bytes(question)
     while link.connection.poll(deadline.left_s()):
         reply = wire.decode(link.connection.recv_bytes(wire.MAX_BYTES))
         if reply.kind != "working":
-            return reply
+            return _checked(reply)
         deadline.sign_of_life()
         working(int(reply.fields["done"]))
     raise LateRenderError(

@@ -38,9 +38,9 @@ class Patience:
 
 @dataclass
 class LateCount:
-    """Requests of this process, and those for which the server was late."""
+    """Requests of this process that were answered, and those for which the server was late."""
 
-    asked: int = 0
+    answered: int = 0
     late: int = 0
     warned: bool = False
 
@@ -51,8 +51,8 @@ class LateCount:
             self.warned = True
             instead = {"cache": "a cached variant was taken", "skip": "no lesions were added"}[patience.on_late]
             warnings.warn(
-                f"{self.late} of {self.asked} requests of this process got no answer of the render server within "
-                f"{patience.deadline_s:g} s and {instead}; lesionaug.serving.late.COUNT goes on counting",
+                f"{self.late} of {self.answered + self.late} requests of this process got no answer of the render "
+                f"server within {patience.deadline_s:g} s and {instead}; lesionaug.serving.late.COUNT goes on counting",
                 LesionAugWarning,
                 stacklevel=2,
             )

@@ -6,9 +6,11 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
+
+from lesionaug.serving.shapes import KnownShapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,10 +20,12 @@ class Link:
     Args:
         connection: Open.
         facts: Its answer to `hello`.
+        shapes: What it has said of patch shapes.
     """
 
     connection: Connection
     facts: Mapping[str, Any]
+    shapes: KnownShapes = field(default_factory=KnownShapes)
 
 
 _FREE: dict[str, list[Link]] = defaultdict(list)

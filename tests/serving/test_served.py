@@ -118,6 +118,19 @@ def test_other_models_than_the_expected_are_refused(server, request_of_four):
         renderer(request_of_four)
 
 
+def test_patch_shapes_are_the_servers_and_soon_known(server, here):
+    pool.close_all()
+    renderer = ServedRenderer(server.address)
+    extents_mm = [n / 8 for n in range(8, 500, 7)] + [10.0, 18.0, 26.0, 42.0]  # the last are where shapes change
+    for _ in range(2):
+        assert [renderer.patch_shape(extent) for extent in extents_mm] == [here.patch_shape(x) for x in extents_mm]
+    link = pool.take(server.address)
+    assert all(link.shapes.find(extent) == here.patch_shape(extent) for extent in extents_mm)
+    assert all(link.shapes.find(extent + 0.01) == here.patch_shape(extent + 0.01) for extent in (11.0, 19.5, 30.0))
+    assert link.shapes.find(1000.0) is None
+    link.connection.close()
+
+
 def test_the_status_counts(server, request_of_four):
     renderer = ServedRenderer(server.address)
     before = renderer.status()
@@ -179,7 +192,7 @@ def late_twice(count):
 
 
 def test_lateness_is_counted_and_said_once_with_numbers():
-    count = LateCount(asked=7)
+    count = LateCount(answered=6)
     with pytest.warns(LesionAugWarning, match="1 of 7 requests of this process got no answer .* within 2 s") as warned:
         late_twice(count)
     assert len(warned) == 1
@@ -196,8 +209,8 @@ def test_where_no_server_is_nobody_waits(tmp_path, request_of_four):
     with pytest.raises(LesionAugError, match="start one with lesionaug serve"):
         ServedRenderer(str(tmp_path / "nothing"))(request_of_four)
     empty = Place(tmp_path / "empty").prepare()
-    asked = late.COUNT.asked
+    late_before = late.COUNT.late
     with pytest.raises(LateRenderError, match="got none; start one with lesionaug serve"):
         ServedRenderer(str(empty.folder))(request_of_four)
-    assert late.COUNT.asked == asked + 1
+    assert late.COUNT.late == late_before + 1
     assert pool.take(str(empty.folder)) is None
