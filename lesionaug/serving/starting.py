@@ -123,14 +123,18 @@ def connected(place: Place, deadline: Deadline) -> Connection:
             return connect(place, max(deadline.left_s(), PAUSE_S))
         except (OSError, EOFError) as error:
             nobody = error
-        if started is not None and started.poll() is not None:
-            raise LesionAugError(
-                f"Expected a render server to start, got exit code {started.returncode}:\n{place.last_words()}"
-            )
-        started = started or start_if_none(place)
+        started = _unless_it_failed(started, place) or start_if_none(place)
         if deadline.passed():
             raise LateRenderError(_late(place, deadline)) from nobody
         time.sleep(min(PAUSE_S, deadline.left_s()))
+
+
+def _unless_it_failed(started: subprocess.Popen[bytes] | None, place: Place) -> subprocess.Popen[bytes] | None:
+    """A server that comes up, or None where there is none or somebody killed it."""
+    status = None if started is None else started.poll()
+    if status is not None and status >= 0:
+        raise LesionAugError(f"Expected a render server to start, got exit code {status}:\n{place.last_words()}")
+    return started if status is None else None
 
 
 def start_if_none(place: Place) -> subprocess.Popen[bytes] | None:
