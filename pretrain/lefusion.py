@@ -103,7 +103,8 @@ class Lessons:
 
     def __init__(self, groups: list[PatchGroup], shapes: list[PatchGroup], config: LeFusionTraining) -> None:
         self.config = config
-        self.lesions = [group for group in groups if not group.healthy]
+        # Masks without images teach shapes, not tissue.
+        self.lesions = [group for group in groups if not group.healthy and group.channels]
         self.healthy = [group for group in groups if group.healthy]
         self.shapes = [group for group in shapes if not group.healthy and group.size == 16]
         self.weights = torch.tensor([len(group) ** 0.5 for group in self.lesions])

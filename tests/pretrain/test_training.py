@@ -1,5 +1,8 @@
 """From labelled scans to a model that draws and paints: every stage once, on a phantom, with networks of toy size."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -107,6 +110,19 @@ def test_the_loss_counts_each_lesion_the_same(store):
         for n in range(count)
     ]
     torch.testing.assert_close(torch.stack(parts).mean(), whole, rtol=0.03, atol=0.03)
+
+
+def test_masks_without_images_teach_no_tissue(store, tmp_path):
+    """A time point of which only the mask is known is left to DiffMask."""
+    scan = labelled_scan("sub-3_T2", seed=2)
+    bare = replace(scan, channels=(), image=np.zeros((0, *scan.lesions.shape), np.float32))
+    folder = tmp_path / "patches"
+    shutil.copytree(store, folder)
+    write_scan(bare, folder)
+    groups = read_store(folder)
+    lessons = lefusion.Lessons(groups, groups, lefusion.LeFusionTraining(folder, tmp_path))
+    generator = torch.Generator().manual_seed(0)
+    assert all(lessons.draw(generator).image.isfinite().all() for _ in range(12))
 
 
 def _only(lesson, n):
