@@ -83,8 +83,7 @@ def _until_broken(job: Job, chunks: Iterator[tuple[Case, ...]], workers: int) ->
 
 def _lost(job: Job, chunk: Sequence[Case]) -> Results:
     """Cases whose worker died: those already made count as made, the others have failed until the next run."""
-    for case in chunk:
-        yield None if job.has(case) else job.fail(case, DIED)
+    return (job.fail(case, DIED) for case in chunk)
 
 
 def on_dask(address: str, workers: int) -> Executor:

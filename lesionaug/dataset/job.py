@@ -54,8 +54,10 @@ class Job:
         """Whether a case is there."""
         return is_complete(self.out, layout_named(self.settings.layout), case)
 
-    def fail(self, case: Case, error: str, trace: str = "") -> Failure:
-        """Write down that a case could not be made."""
+    def fail(self, case: Case, error: str, trace: str = "") -> Failure | None:
+        """Write down that a case could not be made, unless it is there: somebody else was at it, and faster."""
+        if self.has(case):
+            return None
         failure = Failure(case.name, case.source.subject, case.variant, error, trace)
         record_failure(self.out, failure)
         return failure

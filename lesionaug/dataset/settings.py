@@ -40,12 +40,13 @@ class Settings:
     new_only: bool = False
 
     def identity(self) -> dict:
-        """Plain data that is the same whenever cases are: digests instead of paths, and no device."""
+        """Plain data that is the same whenever cases are: digests instead of paths, and any GPU like another."""
         return {
             "seed": self.seed,
             "options": json.loads(json.dumps(asdict(self.options))),
             "model": self.models.model,
             "num_steps": self.models.num_steps,
+            "device": self.models.device.partition(":")[0],
             "digests": self.models.digests(),
             "prior": loaded_prior(self.prior).digest,
             "layout": self.layout,

@@ -52,9 +52,9 @@ def find_sources(root: Path, layout: LayoutName, patterns: Sequence[str]) -> Sou
     _check_names(scans)
     notes = [f"{len(scans)} scans of {len({scan.patient for scan in scans})} patients in {root} (layout {name})"]
     if bare := [scan.subject for scan in found if not scan.images]:
-        notes.append(f"left out, as there is no image: {', '.join(bare)}")
+        notes.append(f"left out, as there is no image: {_some(bare)}")
     if partial := [scan.subject for scan in found if scan.images and scan.partial]:
-        notes.append(f"left out, as the label leaves lesions out: {', '.join(partial)}")
+        notes.append(f"left out, as the label leaves lesions out: {_some(partial)}")
     return Sources(tuple(scans), tuple(notes))
 
 
@@ -100,3 +100,8 @@ def _check_names(scans: Sequence[SourceScan]) -> None:
             f"Expected names of letters, digits, '.', '_' and '-', got {', '.join(map(repr, odd))}; "
             "name the scans in a table"
         )
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lesionaug.dataset.atomic import write_durably
@@ -46,11 +48,10 @@ def commit(out: Path, layout: OutputLayout, case: Case, product: Product, settin
         f"{home}/{CASE_FILE}": (json.dumps(line, indent=1) + "\n").encode(),
     }
     work = out / WORK / "cases" / case.name
-    work.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(dir=work))
-    for path, content in files.items():
-        write_durably(staged / path, content)
-    _move(staged, out, home)
+    with _staging(work) as staged:
+        for path, content in files.items():
+            write_durably(staged / path, content)
+        _move(staged, out, home)
     shutil.rmtree(work, ignore_errors=True)  # also what a killed process left of this case
 
 
@@ -70,6 +71,19 @@ def manifest_line(case: Case, product: Product, settings: Settings, places: dict
         "version": product.record.versions["lesionaug"],
         **product.facts,
     }
+
+
+@contextmanager
+def _staging(work: Path) -> Iterator[Path]:
+    """A folder of one's own, gone after the block, also where another process makes the same case and is faster."""
+    work.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(dir=work))
+    try:
+        yield staged
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+        with suppress(OSError):
+            work.rmdir()
 
 
 def _move(staged: Path, out: Path, home: str) -> None:

@@ -90,10 +90,12 @@ def test_a_case_replays(whole, tmp_path, capsys):
         assert (tmp_path / "again" / name).read_bytes() == (whole / line["files"][name]).read_bytes()
 
 
-@pytest.mark.parametrize("part_order", [(0, 1, 2, 3), (2, 0, 3, 1)])
+@pytest.mark.parametrize("part_order", [(2, 0, 3, 1), (7, 6, 5, 4, 3, 2, 1, 0)])
 def test_parts_make_the_same_bytes(part_order, patients, whole, tmp_path, capsys):
     for part in part_order:
-        outcome = generate(capsys, patients, tmp_path / "out", *NNUNET, "--num-parts", 4, "--part-id", part)
+        outcome = generate(
+            capsys, patients, tmp_path / "out", *NNUNET, "--num-parts", len(part_order), "--part-id", part
+        )
         assert outcome.code == 0, outcome.err
     assert content(tmp_path / "out") == content(whole)
 
@@ -314,6 +316,16 @@ def test_a_killed_run_leaves_whole_cases_and_goes_on(patients, whole, tmp_path, 
         for name, digest in line["sha256"].items():
             assert sha256_of(out / line["files"][name]) == digest
     assert generate(capsys, patients, out, *NNUNET).code == 0
+    assert content(out) == content(whole)
+
+
+@pytest.mark.slow
+def test_two_at_once_do_not_disturb_each_other(patients, whole, tmp_path):
+    out = tmp_path / "out"
+    words = [sys.executable, "-m", "lesionaug.cli", "generate", patients, "--output", out, *FEW, *NNUNET]
+    processes = [subprocess.Popen([*map(str, words)], stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    errors = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], errors
     assert content(out) == content(whole)
 
 
