@@ -171,11 +171,9 @@ def summary(out: Path, lines: list[dict], layout: str) -> str:
     if warned := sum(bool(line["warnings"]) for line in lines):
         text.append(f"{warned} of them with warnings, see manifest.jsonl")
     if layout == "nnunet":
-        splits = len({line["patient"] for line in lines}) > 1
-        text.append(
-            "for nnU-Net: call it Dataset5xx_NAME in nnUNet_raw; "
-            + ("splits_final.json goes to nnUNet_preprocessed" if splits else "one patient cannot be split: use fold all")
-        )
+        several = len({line["patient"] for line in lines}) > 1
+        splits = "splits_final.json goes to nnUNet_preprocessed" if several else "one patient: use fold all"
+        text.append(f"for nnU-Net: call it Dataset5xx_NAME in nnUNet_raw; {splits}")
     return "\n".join([*text, f"look at it: lesionaug report {out}"])
 
 
