@@ -13,11 +13,12 @@ import numpy as np
 from lesionaug.pretrain.cutting import measured, record_of, voxels_of
 from lesionaug.pretrain.index import FILE, LesionRecord, ScanRecord, read_index
 from lesionaug.pretrain.labelled import THIS
-from lesionaug.pretrain.layouts.choice import LayoutName
-from lesionaug.pretrain.layouts.core import ScanFiles
 from lesionaug.pretrain.patches import PatchGroup, read_store
 from lesionaug.pretrain.reading import read_label
 from lesionaug.pretrain.sources import find_sources
+
+from lesionaug.layouts.choice import LayoutName
+from lesionaug.layouts.core import SourceScan
 
 
 def is_store(folder: Path) -> bool:
@@ -44,7 +45,7 @@ def records_of_sources(
     return tuple(_of_label(files, source.scale, connectivity) for source in sources for files in source.scans)
 
 
-def _of_label(files: ScanFiles, scale: float, connectivity: Literal[6, 26]) -> ScanRecord:
+def _of_label(files: SourceScan, scale: float, connectivity: Literal[6, 26]) -> ScanRecord:
     scan = read_label(files, scale)
     labels = np.asarray(cc3d.connected_components(scan.lesions, connectivity=connectivity))
     return record_of(scan, tuple(measured(voxels, scan, patch=True) for _, voxels in voxels_of(labels)), 0)

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import tyro
-from lesionaug.pretrain.layouts.choice import LayoutName
 
 from lesionaug.errors import LesionAugError
+from lesionaug.layouts.choice import LayoutName
 from lesionaug.scan import CHANNELS
 
 if TYPE_CHECKING:
     from lesionaug.pretrain.index import ScanRecord, StoreSettings
-    from lesionaug.pretrain.layouts.core import ScanFiles
     from lesionaug.pretrain.sources import Source
+
+    from lesionaug.layouts.core import SourceScan
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _headline(source: Source) -> str:
     return "\n".join(lines + [f"  {subject}: not used: {reason}" for subject, reason in source.unused])
 
 
-def _line(record: ScanRecord, files: ScanFiles) -> str:
+def _line(record: ScanRecord, files: SourceScan) -> str:
     """One scan in words, odd things last."""
     facts = [f"{record.patches} lesions", f"{record.healthy} healthy patches"]
     facts += [f"{record.too_large} lesions too large"] if record.too_large else []

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from lesionaug.pretrain.labelled import LabelledScan
-from lesionaug.pretrain.layouts.core import ScanFiles
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from lesionaug.anatomy import anatomy_from_images
@@ -17,12 +16,13 @@ from lesionaug.anatomy.morphology import filled, largest
 from lesionaug.checks import binary_mask, check_affine, check_same_grid
 from lesionaug.errors import LesionAugError
 from lesionaug.io import NiftiImage, read_intensities, read_nifti
+from lesionaug.layouts.core import SourceScan
 from lesionaug.types import triple
 
 STRIPPED = 1.15  # voxels that are not zero over those of the brain found, at most, where there is no skull
 
 
-def read_scan(files: ScanFiles, scale: float = 1.0) -> LabelledScan:
+def read_scan(files: SourceScan, scale: float = 1.0) -> LabelledScan:
     """A scan with its lesion label.
 
     Axes are put in the order right, anterior, superior, without resampling. A brain mask that is missing is derived:
@@ -51,7 +51,7 @@ def read_scan(files: ScanFiles, scale: float = 1.0) -> LabelledScan:
     return replace(scan, brain=brain, brain_from=brain_from)
 
 
-def read_label(files: ScanFiles, scale: float = 1.0) -> LabelledScan:
+def read_label(files: SourceScan, scale: float = 1.0) -> LabelledScan:
     """Likewise, without images and brain.
 
     Raises:
@@ -60,13 +60,13 @@ def read_label(files: ScanFiles, scale: float = 1.0) -> LabelledScan:
     return _labelled(files, read_nifti(_label_of(files)), scale)
 
 
-def _label_of(files: ScanFiles) -> Path:
+def _label_of(files: SourceScan) -> Path:
     if files.lesions is None:
         raise LesionAugError(f"Expected a lesion label, got none for {files.subject}; leave the scan out")
     return files.lesions
 
 
-def _labelled(files: ScanFiles, label: NiftiImage, scale: float) -> LabelledScan:
+def _labelled(files: SourceScan, label: NiftiImage, scale: float) -> LabelledScan:
     values = files.lesion_values
     mask = binary_mask(label.data, label.name)[0] if values is None else np.isin(label.data, values)
     lesions = _turned(replace(label, data=mask), label)

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lesionaug.pretrain.layouts.choice import LayoutName, find_scans
-from lesionaug.pretrain.layouts.core import ScanFiles
-
 from lesionaug.checks import check_known
 from lesionaug.errors import LesionAugError
+from lesionaug.layouts.choice import LayoutName, find_scans
+from lesionaug.layouts.core import SourceScan
 from lesionaug.scan import CHANNELS
 
 SCALES = (0.5, 2.0)
@@ -33,7 +32,7 @@ class Source:
     root: Path
     layout: str
     scale: float
-    scans: tuple[ScanFiles, ...]
+    scans: tuple[SourceScan, ...]
     unused: tuple[tuple[str, str], ...] = ()
 
 
@@ -77,11 +76,11 @@ def _source(root: Path, layout: LayoutName, scale: float, channels: Sequence[str
     return Source(root, chosen, scale, tuple(used), unused)
 
 
-def _taken(files: ScanFiles, channels: Sequence[str]) -> dict[str, Path]:
+def _taken(files: SourceScan, channels: Sequence[str]) -> dict[str, Path]:
     return {channel: files.images[channel] for channel in channels if channel in files.images}
 
 
-def _reason(files: ScanFiles, partial: bool) -> str:
+def _reason(files: SourceScan, partial: bool) -> str:
     if files.lesions is None:
         return NO_LABEL
     return PARTIAL if files.partial and not partial else ""

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import tyro
-from lesionaug.pretrain.layouts.choice import LayoutName
 
 from lesionaug.errors import LesionAugError
+from lesionaug.layouts.choice import LayoutName
 
 if TYPE_CHECKING:
     from lesionaug.pretrain.index import ScanRecord

@@ -18,7 +18,7 @@ CHANNEL_WORDS = {
 }
 """How people call the contrasts that the models know; letters and digits only, lower case."""
 
-TIME_POINT = re.compile(r"[_-](?:T|tp|ses-?|time|visit|study)[-_]?\w+$", re.IGNORECASE)
+TIME_POINT = re.compile(r"[_-](?:(?:T|tp|time|visit|study)[-_]?\d+|ses-?[A-Za-z0-9]+)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def patient_of(subject: str) -> str:
     """The name of a scan without its time point.
 
     Example:
-        >>> [patient_of(name) for name in ("P14_T2", "sub-03_ses-m12", "case_007", "MS12-tp1")]
-        ['P14', 'sub-03', 'case_007', 'MS12']
+        >>> [patient_of(name) for name in ("P14_T2", "sub-03_ses-m12", "case_007", "MS12-tp1", "Ann_Test")]
+        ['P14', 'sub-03', 'case_007', 'MS12', 'Ann_Test']
     """
     return TIME_POINT.sub("", subject)
 

@@ -8,9 +8,9 @@ import zipfile
 import pytest
 from labelled_files import as_mslesseg
 from lesionaug.pretrain.download import ARCHIVES, CHECKSUMS, Download, read_checksums
-from lesionaug.pretrain.layouts.choice import find_scans
 
 from lesionaug.errors import LesionAugError
+from lesionaug.layouts.choice import find_scans
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import json
 
 import pytest
 from labelled_files import as_bids, as_folders, as_mslesseg, as_nnunet, as_open_ms, as_table, save_named
-from lesionaug.pretrain.layouts.choice import find_scans
 
 from lesionaug.errors import LesionAugError
+from lesionaug.layouts.choice import find_scans
 
 EXPECTED = {  # subject: patient, channels, whether there is a label, whether there is a brain mask
     "mslesseg": (
@@ -126,7 +126,7 @@ def two_lesion_masks(folder):
         (nnunet_with(channel_names={"0": "CT"}), "Expected channels called FLAIR, T1 or T2, .* got CT"),
         (nnunet_with(channel_names={"0": "T1", "1": "T1w"}), "each once, got T1, T1w"),
         (nnunet_with(labels={"background": 0, "a": 1, "b": 2}), "Expected a label whose name says lesion, got a, b"),
-        (table_with("name,flair\nx,y\n"), "Expected a table with a column subject .* add subject, lesion"),
+        (table_with("name,flair\nx,y\n"), "Expected a table with a column subject .* name what is missing"),
         (table_with("subject,lesion\n,y\n"), "column subject that is filled in"),
         (table_with("subject,lesion\n"), "Expected scans in layout table, got none"),
         (two_lesion_masks, "Expected one lesion mask of sub-01_ses-01, got"),

@@ -20,7 +20,6 @@ from labelled_files import (
     save_named,
 )
 from lesionaug.pretrain.index import PUBLISHED, read_index
-from lesionaug.pretrain.layouts.core import ScanFiles
 from lesionaug.pretrain.patches import BRAIN, CUT, OTHER, THIS, read_store
 from lesionaug.pretrain.prepare import Prepare
 from lesionaug.pretrain.published_patches import published_mask
@@ -29,9 +28,10 @@ from lesionaug.pretrain.stats import Stats
 from phantoms import brain_phantom
 
 from lesionaug.errors import LesionAugError
+from lesionaug.layouts.core import SourceScan
 
 
-def phantom_files(folder: Path, *, skull=False, given=False) -> ScanFiles:
+def phantom_files(folder: Path, *, skull=False, given=False) -> SourceScan:
     """A brain of 3 mm voxels."""
     scan = brain_phantom((50, 60, 50), (3.0, 3.0, 3.0), skull=skull)
     content = {channel: image.numpy() for channel, image in scan.images.items()}
@@ -41,7 +41,7 @@ def phantom_files(folder: Path, *, skull=False, given=False) -> ScanFiles:
     save_named(folder, names, content, scan.affine)
     images = {channel: folder / f"{channel}.nii.gz" for channel in ("flair", "t1w")}
     brain = folder / "brainmask.nii.gz" if given else None
-    return ScanFiles("P1_T1", "P1", images, folder / "lesion.nii.gz", brain=brain)
+    return SourceScan("P1_T1", "P1", images, folder / "lesion.nii.gz", brain=brain)
 
 
 def prepare(sources, output, **options):
@@ -79,7 +79,7 @@ def test_orientation_changes_nothing(axes, tmp_path):
 
 def phantom_paths(folder):
     images = {channel: folder / f"{channel}.nii.gz" for channel in ("flair", "t1w")}
-    return ScanFiles("P1_T1", "P1", images, folder / "lesion.nii.gz", brain=folder / "brainmask.nii.gz")
+    return SourceScan("P1_T1", "P1", images, folder / "lesion.nii.gz", brain=folder / "brainmask.nii.gz")
 
 
 def test_scale_corrects_the_voxel_size_and_leaves_the_world_alone(tmp_path):
