@@ -6,6 +6,7 @@ first half; the second half is calm, and memory is compared within it. Every ans
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -104,6 +105,7 @@ class Scene:
     memory: list[dict[str, Any]] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
     servers: set[int] = field(default_factory=set)
+    began_s: float = field(default_factory=time.time)
 
     def play(self) -> None:
         """Until the time is over."""
@@ -139,6 +141,8 @@ class Scene:
             "seconds": {"p50": _rank(seconds, 0.5), "p99": _rank(seconds, 0.99), "max": _rank(seconds, 1.0)},
             f"waits_over_{LONG_S:g}_s": sum(second > LONG_S for second in seconds),
             "recovery_s": [_recovery_s(kill["time_s"], items) for kill in self.kills if kill["what"] == "kill server"],
+            "silences_s": [(seconds, round(began - self.began_s, 1)) for seconds, began in _silences(items)],
+            "events": [(round(kill["time_s"] - self.began_s, 1), kill["what"]) for kill in self.kills],
             "memory_drift_percent": _drift(self.memory),
         }
 
@@ -182,13 +186,21 @@ class Scene:
 
 
 def _recovery_s(killed_s: float, items: list[dict[str, Any]]) -> float | None:
-    """From a kill to the first right answer to a question that was under way or came later."""
-    ends = [
-        item["start_s"] + item["seconds"]
-        for item in items
-        if item["outcome"] == "right" and item["start_s"] + item["seconds"] > killed_s + 0.5
-    ]
-    return round(min(ends) - killed_s, 2) if ends else None
+    """How long the first right answer took after a kill, from then on or from its question if that came later."""
+    after = [item for item in items if item["outcome"] == "right" and _end_s(item) > killed_s + 0.5]
+    first = min(after, key=_end_s, default=None)
+    return None if first is None else round(_end_s(first) - max(killed_s, first["start_s"]), 2)
+
+
+def _silences(items: list[dict[str, Any]]) -> list[tuple[float, float]]:
+    """The three longest times without any answer, and when they began."""
+    ends = sorted(map(_end_s, items))
+    gaps = sorted(((b - a, a) for a, b in itertools.pairwise(ends)), reverse=True)
+    return [(round(seconds, 2), began) for seconds, began in gaps[:3]]
+
+
+def _end_s(item: dict[str, Any]) -> float:
+    return item["start_s"] + item["seconds"]
 
 
 def _drift(memory: list[dict[str, Any]]) -> dict[str, float]:

@@ -93,16 +93,22 @@ def train(asking: Asking, workers: int, path: Path) -> None:
     """Go through epochs until killed; a loader that lost a worker is made again, as a person would start again."""
     torch.set_num_threads(1)
     while True:
-        indices = []
-        loader = torch.utils.data.DataLoader(asking, batch_size=None, num_workers=workers, timeout=600)
+        loader = torch.utils.data.DataLoader(
+            asking, batch_size=None, num_workers=workers, timeout=600, persistent_workers=True
+        )
         try:
-            for item in loader:
-                indices.append(item["index"])
-                write(path, item)
+            while True:
+                _epoch(loader, path)
         except RuntimeError as error:
             write(path, {"loader": str(error).splitlines()[0], "time_s": time.time()})
-        else:
-            write(path, {"epoch": sorted(indices) == list(range(EPOCH)), "time_s": time.time()})
+
+
+def _epoch(loader: torch.utils.data.DataLoader, path: Path) -> None:
+    indices = []
+    for item in loader:
+        indices.append(item["index"])
+        write(path, item)
+    write(path, {"epoch": sorted(indices) == list(range(EPOCH)), "time_s": time.time()})
 
 
 def write(path: Path, entry: dict[str, Any]) -> None:
