@@ -15,7 +15,7 @@ from benchmarks.steps.schedule import Schedule
 from benchmarks.steps.sets import Draws, Lesion
 from lesionaug.diffusion.edm import Preconditioning
 from lesionaug.models.base import MaskConditions
-from lesionaug.models.diffmask import TOLD_SLACK, DiffMask, pose, predictor
+from lesionaug.models.diffmask import DiffMask, predictor
 from lesionaug.prior_fit import control_extent_mm
 
 Array = np.ndarray
@@ -49,8 +49,8 @@ def draw(model: DiffMask, job: MaskConditions, schedule: Schedule, seeds: Sequen
     many = MaskConditions(
         job.extent_mm.expand(count), job.volume_mm3.expand(count), job.allowed.expand(count, *job.allowed.shape[1:])
     )
-    problem = pose(many, model.spacing_mm, TOLD_SLACK)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    problem = model.pose(many, generators)
     field = schedule.sample(
         predictor(model.network, problem), Preconditioning(model.config.sigma_data), problem.context[:, :1], generators
     )

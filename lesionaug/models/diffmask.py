@@ -147,9 +147,13 @@ class DiffMask:
 
     def __call__(self, conditions: MaskConditions, generators: Sequence[torch.Generator]) -> PatchMasks:
         """See `MaskGenerator`."""
-        form = self.forms.draw(conditions, self.spacing_mm, generators) if self.forms else None
-        problem = pose(conditions, self.spacing_mm, TOLD_SLACK, form)
+        problem = self.pose(conditions, generators)
         return self.finish(conditions, problem, self.sample(problem, generators))
+
+    def pose(self, conditions: MaskConditions, generators: Sequence[torch.Generator]) -> DrawProblem:
+        """What the network is told, with a form for each lesion if it is told forms."""
+        form = self.forms.draw(conditions, self.spacing_mm, generators) if self.forms else None
+        return pose(conditions, self.spacing_mm, TOLD_SLACK, form)
 
     def finish(self, conditions: MaskConditions, problem: DrawProblem, field: Patches) -> PatchMasks:
         """Masks of the wanted volumes from sampled distance fields."""
