@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from lesionaug.errors import LesionAugError
+from lesionaug.commands.groups import chosen, listing
 
 if TYPE_CHECKING:
     from lesionaug.cli import Command
@@ -34,7 +34,7 @@ Every program explains itself: lesionaug cache PROGRAM --help
 
 def usage() -> str:
     """What `lesionaug cache --help` prints."""
-    return USAGE.format(programs="\n".join(f"  {name:<12}{what}" for name, what in PROGRAMS.items()))
+    return USAGE.format(programs=listing(PROGRAMS))
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,6 @@ def program(arguments: Sequence[str]) -> Command:
     """
     from lesionaug.cli import parse_class
 
-    name, *rest = arguments
-    if name not in PROGRAMS:
-        raise LesionAugError(
-            f"Expected a program among {', '.join(PROGRAMS)}, got {name!r}; see lesionaug cache --help"
-        )
+    name, rest = chosen("cache", PROGRAMS, arguments)
     module = importlib.import_module(f"lesionaug.commands.cache_{'fill' if name == 'fill' else 'programs'}")
     return parse_class(getattr(module, f"Cache{name.capitalize()}"), f"lesionaug cache {name}", rest)

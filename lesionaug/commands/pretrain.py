@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, ClassVar
 
+from lesionaug.commands.groups import chosen, listing
 from lesionaug.errors import LesionAugError
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ Every program explains itself: lesionaug pretrain PROGRAM --help
 
 def usage() -> str:
     """What `lesionaug pretrain --help` prints."""
-    lines = [f"  {name:<12}{what}" for name, what in PROGRAMS.items()]
-    return USAGE.format(about=ABOUT, programs="\n".join(lines))
+    return USAGE.format(about=ABOUT, programs=listing(PROGRAMS))
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,7 @@ def program(arguments: Sequence[str]) -> Command:
     Raises:
         LesionAugError: There is no such program.
     """
-    name, *rest = arguments
-    if name not in PROGRAMS:
-        raise LesionAugError(
-            f"Expected a program among {', '.join(PROGRAMS)}, got {name!r}; see lesionaug pretrain --help"
-        )
+    name, rest = chosen("pretrain", PROGRAMS, arguments)
     if find_spec("accelerate") is None:
         raise LesionAugError("Expected the packages for training, got no accelerate; pip install lesionaug[pretrain]")
     if name in TRAININGS:
