@@ -7,41 +7,21 @@ import numpy as np
 import pytest
 import torch
 import torchio as tio
-from phantoms import brain_phantom
+from phantom_subjects import PARAMETRIC, SHAPE, assert_same, seeded, small_phantom, subject_of
 
 from lesionaug import RenderMSLesions, SyntheticMSLesion
 from lesionaug.errors import LesionAugError
 from lesionaug.loaded import loaded_here, loaded_prior
 
-SHAPE, SPACING = (50, 60, 50), (3.0, 3.0, 3.0)
-PARAMETRIC = {"model": "parametric", "num_lesions": 3}
-
 
 @pytest.fixture(scope="module")
 def phantom():
-    return brain_phantom(SHAPE, SPACING)
+    return small_phantom()
 
 
 @pytest.fixture
 def subject(phantom):
-    return tio.Subject(
-        flair=tio.ScalarImage(tensor=phantom.images["flair"][None], affine=phantom.affine),
-        t1=tio.ScalarImage(tensor=phantom.images["t1w"][None], affine=phantom.affine),
-        lesion=tio.LabelMap(tensor=phantom.lesion_mask.to(torch.uint8), affine=phantom.affine),
-        name="phantom",
-    )
-
-
-def seeded(transform, subject, seed=0):
-    torch.manual_seed(seed)
-    return transform(subject)
-
-
-def assert_same(one, other):
-    assert one.get_images_names() == other.get_images_names()
-    for name in one.get_images_names():
-        assert torch.equal(one[name].data, other[name].data), name
-        assert one[name].data.dtype == other[name].data.dtype
+    return subject_of(phantom, name="phantom")
 
 
 def test_lesions_are_added_and_nothing_else_changes(subject):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torchio as tio
-from phantoms import brain_phantom
+from phantom_subjects import PARAMETRIC, assert_same, seeded, small_phantom, subject_of
 
 from lesionaug import RenderMSLesions, SyntheticMSLesion, assemble, cache
 from lesionaug.errors import LesionAugError, LesionAugWarning
@@ -20,24 +20,17 @@ from lesionaug.prior import LesionPrior, PlanOptions
 from lesionaug.serving.errors import LateRenderError
 from lesionaug.store import FolderStore
 from lesionaug.subjects import SubjectKeys
-from lesionaug.variants import VoxelChange, change_key, plan_key
-
-SHAPE, SPACING = (50, 60, 50), (3.0, 3.0, 3.0)
-PARAMETRIC = {"model": "parametric", "num_lesions": 3}
+from lesionaug.variants import change_key, plan_key
 
 
 @pytest.fixture(scope="module")
 def phantom():
-    return brain_phantom(SHAPE, SPACING)
+    return small_phantom()
 
 
 @pytest.fixture
 def subject(phantom):
-    return tio.Subject(
-        flair=tio.ScalarImage(tensor=phantom.images["flair"][None], affine=phantom.affine),
-        t1=tio.ScalarImage(tensor=phantom.images["t1w"][None], affine=phantom.affine),
-        lesion=tio.LabelMap(tensor=phantom.lesion_mask.to(torch.uint8), affine=phantom.affine),
-    )
+    return subject_of(phantom)
 
 
 @pytest.fixture
@@ -47,18 +40,6 @@ def folder(tmp_path):
 
 def lesions(folder, **changes) -> SyntheticMSLesion:
     return SyntheticMSLesion(**{**PARAMETRIC, "cache": folder, "variants": 2, **changes})
-
-
-def seeded(transform, subject, seed=0):
-    torch.manual_seed(seed)
-    return transform(subject)
-
-
-def assert_same(one, other):
-    assert one.get_images_names() == other.get_images_names()
-    for name in one.get_images_names():
-        assert one[name].data.dtype == other[name].data.dtype
-        assert torch.equal(one[name].data, other[name].data), name
 
 
 @pytest.fixture
@@ -392,20 +373,6 @@ def _priors():
     import lesionaug
 
     yield Path(lesionaug.__file__).parent / "assets" / "prior" / "prior.json"
-
-
-@pytest.mark.parametrize("kind", ["<f4", "<f8", "<i2", "|u1", "<f2"])
-@pytest.mark.parametrize("indices", [[], [0], [3, 4, 5, 900, 70_000], [2**31 + 5]])
-def test_changes_survive_the_trip_through_bytes(kind, indices):
-    values = {name: (np.arange(len(indices)) * 1.5 + n).astype(kind) for n, name in enumerate(("flair", "t1w"))}
-    change = VoxelChange(np.array(indices, np.int64), values)
-    again = VoxelChange.from_bytes(change.to_bytes())
-    assert again.indices.dtype == np.int64
-    assert again.indices.tolist() == indices
-    for name, expected in values.items():
-        assert again.values[name].dtype == expected.dtype
-        assert np.array_equal(again.values[name], expected)
-        assert again.values[name].flags.writeable
 
 
 def test_no_warning_from_reading(subject, folder):
