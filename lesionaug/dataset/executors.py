@@ -6,10 +6,9 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lesionaug.dataset.cases import Case, chunks_of
-from lesionaug.dataset.job import Job
 from lesionaug.dataset.manifest import Failure
 from lesionaug.errors import LesionAugError
 
@@ -17,6 +16,24 @@ if TYPE_CHECKING:
     from distributed import Client
 
 Results = Iterator[Failure | None]
+
+
+class Job(Protocol):
+    """Makes cases; plain data that can be sent to another process or machine."""
+
+    def __call__(self, cases: Sequence[Case]) -> list[Failure | None]:
+        """Make cases; what went wrong with each, in order."""
+        ...
+
+    def make(self, case: Case) -> Failure | None:
+        """Make one case, unless it is there."""
+        ...
+
+    def fail(self, case: Case, error: str) -> Failure | None:
+        """Write down that a case could not be made, unless it is there."""
+        ...
+
+
 Executor = Callable[[Job, Sequence[Case]], Results]
 
 DIED = "Expected its worker to live, got a process that was killed; most often memory ran out: use fewer --workers"
