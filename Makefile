@@ -42,7 +42,7 @@ clean:
 	@touch $@
 
 .venv/.test: .venv/.demo
-	$(PIP) install --quiet $(PINS) --group test --editable ".[anatomy,demo,dask,hub,pretrain,report]"
+	$(PIP) install --quiet $(PINS) --group test --editable ".[anatomy,demo,dask,hub,nnunet,pretrain,report]"
 	@touch $@
 
 # pyright reads no editable installation; the links are lesionaug.pretrain and lesionaug.integrations for it.

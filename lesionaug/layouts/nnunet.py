@@ -66,8 +66,8 @@ def _lesion_values(dataset: dict, root: Path) -> tuple[int, ...]:
         for name, value in dataset.get("labels", {}).items()
         if name not in ("background", "ignore")
     }
-    named = [value for name, value in labels.items() if _is_lesion(name)] or list(labels.values())
-    if not named or (len(named) > 1 and not any(map(_is_lesion, labels))):
+    named = [value for name, value in labels.items() if is_lesion(name)] or list(labels.values())
+    if not named or (len(named) > 1 and not any(map(is_lesion, labels))):
         raise LesionAugError(
             f"Expected a label whose name says lesion, got {', '.join(labels) or 'none'} in {root / 'dataset.json'}; "
             "rename it there, or name the files in a table (--layout table)"
@@ -75,5 +75,6 @@ def _lesion_values(dataset: dict, root: Path) -> tuple[int, ...]:
     return tuple(sorted({int(number) for numbers in named for number in numbers}))
 
 
-def _is_lesion(name: str) -> bool:
+def is_lesion(name: str) -> bool:
+    """Whether the name of a label says lesion."""
     return any(word in LESION_WORDS for word in re.split(r"[^a-z]+", name.lower())) or "lesion" in name.lower()
