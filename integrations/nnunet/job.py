@@ -1,0 +1,178 @@
+"""What a worker of `lesionaug nnunet prepare` does: variants of a preprocessed case, planned, rendered and kept.
+
+case ──geometry──► host scan ──prior──► plan ──► render ──► VoxelChange: new voxels, their intensities and labels
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lesionaug.integrations.nnunet.channels import Roles
+from lesionaug.integrations.nnunet.geometry import case_affine
+from lesionaug.integrations.nnunet.host import host_scan
+from lesionaug.integrations.nnunet.overlays import SEGMENTATION
+from lesionaug.integrations.nnunet.prepared import Prepared, store_in
+from lesionaug.integrations.nnunet.settings import NnunetSettings
+
+from lesionaug.dataset.atomic import write_atomically
+from lesionaug.dataset.cases import Case
+from lesionaug.dataset.manifest import Failure, forget_failure, record_failure
+from lesionaug.errors import LesionAugError, LesionAugWarning
+from lesionaug.loaded import loaded_prior, loaded_synthesizer
+from lesionaug.scan import LesionPlan, Scan
+from lesionaug.threads import torch_threads
+from lesionaug.variants import VoxelChange
+
+PLANS = "plans"
+"""Folder of a readable file for each variant: what was planned, and what came of it."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """A preprocessed case as it was read.
+
+    Args:
+        scan: Whole.
+        seg: Segmentation, shape `(1, i, j, k)`.
+    """
+
+    scan: Scan
+    seg: np.ndarray
+
+
+@dataclass(frozen=True)
+class VariantJob:
+    """Makes variants of cases; plain data that can be sent to another process.
+
+    Args:
+        preprocessed: Folder of the cases.
+        transpose: As in the plans.
+        folder: Of the variants.
+        prepared: What was begun there.
+        settings: Of the lesions.
+        roles: Of channels and labels.
+        device: Where the networks run.
+    """
+
+    preprocessed: Path
+    transpose: tuple[int, ...]
+    folder: Path
+    prepared: Prepared
+    settings: NnunetSettings
+    roles: Roles
+    device: str
+
+    def __call__(self, cases: Sequence[Case]) -> list[Failure | None]:
+        """Make variants; what went wrong with each, in order."""
+        return [self.make(case) for case in cases]
+
+    def make(self, case: Case) -> Failure | None:
+        """Make one variant, unless it is there, and write down why where it cannot be made."""
+        try:
+            if not self.has(case):
+                with torch_threads(1):  # or bytes would depend on the machine's cores
+                    self._render(case)
+            forget_failure(self.folder, case.name)
+        except LesionAugError as error:
+            return self.fail(case, str(error))
+        except OSError as error:
+            return self.fail(case, f"{error}; check the file, its permissions and the space left")
+        except Exception as error:  # one case of hundreds must not take the others with it
+            return self.fail(case, f"{type(error).__name__}: {error}", traceback.format_exc())
+        return None
+
+    def has(self, case: Case) -> bool:
+        """Whether a variant is there."""
+        return self._key(case) in store_in(self.folder) and plan_file(self.folder, case).is_file()
+
+    def fail(self, case: Case, error: str, trace: str = "") -> Failure | None:
+        """Write down that a variant could not be made, unless it is there: somebody else was at it, and faster."""
+        if self.has(case):
+            return None
+        failure = Failure(case.name, case.source.subject, case.variant, error, trace)
+        record_failure(self.folder, failure)
+        return failure
+
+    def _key(self, case: Case) -> str:
+        return self.prepared.key(case.source.subject, case.variant)
+
+    def _render(self, case: Case) -> None:
+        host = read_host(self.preprocessed, case.source.subject, self.transpose, self.roles)
+        generator = torch.Generator().manual_seed(case.seed)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", LesionAugWarning)
+            plan = loaded_prior(self.settings.prior).sample(host.scan, generator, self.settings.case_options())
+        synthesizer = loaded_synthesizer(self.settings.choice(self.device), self.settings.prior)
+        change = change_of(host, synthesizer.render(host.scan, plan), self.roles)
+        said = [str(warning.message) for warning in caught]
+        write_atomically(plan_file(self.folder, case), _record(case, plan, change, host.scan.voxel_mm3, said))
+        # Last, as it is what makes the variant count.
+        store_in(self.folder).put(self._key(case), change.to_bytes())
+
+
+def plan_file(folder: Path, case: Case) -> Path:
+    """Where it is told what a variant is."""
+    return folder / PLANS / f"{case.name}.json"
+
+
+def lesions_of(folder: Path, case: Case) -> int:
+    """How many lesions a variant has that is there."""
+    return len(json.loads(plan_file(folder, case).read_text())["plan"]["lesions"])
+
+
+@lru_cache(maxsize=1)
+def read_host(preprocessed: Path, case: str, transpose: tuple[int, ...], roles: Roles) -> Host:
+    """A case, kept for its next variant: finding the anatomy takes longer than drawing lesions.
+
+    Args:
+        preprocessed: Folder of the cases.
+        case: Its name.
+        transpose: As in the plans.
+        roles: Of channels and labels.
+
+    Raises:
+        LesionAugError: It cannot be worked with.
+    """
+    from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+
+    dataset: Any = infer_dataset_class(str(preprocessed))(str(preprocessed), [case])
+    data, seg, _, properties = dataset.load_case(case)
+    data, seg = data[:], seg[:]
+    affine = case_affine(properties, data.shape[1:], transpose)
+    return Host(host_scan(data, seg, affine, roles), seg)
+
+
+def change_of(host: Host, after: Scan, roles: Roles) -> VoxelChange:
+    """New voxels with their intensities, and with the label that each of them gets.
+
+    Args:
+        host: Before.
+        after: With new lesions.
+        roles: Of labels: what is to be ignored stays so.
+    """
+    indices = torch.nonzero((after.lesion_mask & ~host.scan.lesion_mask).view(-1)).view(-1)
+    values = {name: image.reshape(-1)[indices].numpy() for name, image in zip(after.channels, after.image, strict=True)}
+    seg = torch.from_numpy(np.asarray(host.seg, np.int16)).reshape(-1)[indices]
+    labels = torch.where(roles.writable(seg), torch.tensor(roles.lesion, dtype=torch.int16), seg)
+    return VoxelChange(indices.numpy(), {**values, SEGMENTATION: labels.numpy()})
+
+
+def _record(case: Case, plan: LesionPlan, change: VoxelChange, voxel_mm3: float, said: list[str]) -> bytes:
+    record = {
+        "case": case.source.subject,
+        "variant": case.variant,
+        "seed": case.seed,
+        "load_ml": round(len(change.indices) * voxel_mm3 / 1000, 4),
+        "warnings": said,
+        "plan": plan.to_dict(),
+    }
+    return (json.dumps(record) + "\n").encode()
