@@ -39,3 +39,19 @@ def factor_at(schedule: Sequence[tuple[float, float]], share: float) -> float:
         [1.0, 1.0, 0.0, 0.0]
     """
     return next((factor for start, factor in reversed(schedule) if start <= share), 1.0)
+
+
+class Chance:
+    """The probability that a sample gets lesions, now.
+
+    Args:
+        probability: Of the whole training.
+        share: The factor of this epoch.
+    """
+
+    def __init__(self, probability: float, share: Share) -> None:
+        self.probability, self.share = probability, share
+
+    def __call__(self) -> float:
+        """Of the moment, in whichever process."""
+        return self.probability * self.share.now()

@@ -98,8 +98,8 @@ class NnunetSettings:
         if self.variants < 1:
             raise LesionAugError(f"Expected 1 variant or more, got {self.variants}; leave it out for 8")
         _check_schedule(self.schedule)
-        self.choice(), self.patience()
-        self.patch_options(), self.case_options()
+        for part in (self.choice, self.patience, self.patch_options, self.case_options):
+            part()  # each checks its own
 
     def choice(self, device: str = "cpu") -> ModelChoice:
         """Which models.
