@@ -16,7 +16,7 @@ from lesionaug.errors import LesionAugError, LesionAugWarning
 COMMANDS = ("demo", "synthesize", "generate", "report", "replay", "prepare", "prior", "convert", "serve")
 """`name` is the class `Name` of `lesionaug.commands.name`; only the one that runs is imported."""
 
-GROUPS = ("cache", "pretrain")
+GROUPS = ("cache", "nnunet", "pretrain")
 """`name` is the module `lesionaug.commands.name`, which has programs of its own."""
 
 HELP = ("-h", "--help")

@@ -71,8 +71,12 @@ def plans() -> dict:
         "architecture": {
             "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
             "arch_kwargs": {
-                **network, **conv, **blocks, **operators,
-                "dropout_op_kwargs": None, "nonlin_kwargs": {"inplace": True},
+                **network,
+                **conv,
+                **blocks,
+                **operators,
+                "dropout_op_kwargs": None,
+                "nonlin_kwargs": {"inplace": True},
             },
             "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
         },

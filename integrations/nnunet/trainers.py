@@ -16,7 +16,6 @@ from lesionaug.integrations.nnunet.training import LesionTraining
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 SUFFIX = "SyntheticMSLesion"
-DEFAULT_TRAINER = f"nnUNetTrainer{SUFFIX}"
 
 if TYPE_CHECKING:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer as Base
