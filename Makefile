@@ -10,7 +10,7 @@ BIN := .venv/bin
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check
 PINS := -c constraints.txt
 
-.PHONY: demo test slow lint clean
+.PHONY: demo test slow test-torchio2 lint clean
 
 demo: .venv/.demo
 	$(BIN)/lesionaug demo --output $(OUTPUT) --overwrite
@@ -21,13 +21,16 @@ test: .venv/.test
 slow: .venv/.test
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
+test-torchio2: .venv-torchio2/.ready
+	.venv-torchio2/bin/python -m pytest tests/integrations/test_torchio2.py $(PYTEST_ARGS)
+
 lint: .venv/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
 clean:
-	rm -rf .venv build dist *.egg-info $(OUTPUT)
+	rm -rf .venv .venv-torchio2 build dist *.egg-info $(OUTPUT)
 
 .venv/.core: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -42,7 +45,15 @@ clean:
 	@touch $@
 
 .venv/.test: .venv/.demo
-	$(PIP) install --quiet $(PINS) --group test --editable ".[anatomy,demo,dask,hub,nnunet,pretrain,report]"
+	$(PIP) install --quiet $(PINS) --group test --editable ".[anatomy,demo,dask,hub,monai,nnunet,pretrain,report]"
+	@touch $@
+
+# TorchIO 2 in an environment of its own, which finds all else in .venv.
+.venv-torchio2/.ready: .venv/.test
+	test -x .venv-torchio2/bin/python || $(BIN)/python -m venv .venv-torchio2
+	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')')" \
+		> "$$(.venv-torchio2/bin/python -c 'import site; print(site.getsitepackages()[0])')/behind.pth"
+	.venv-torchio2/bin/python -m pip --disable-pip-version-check install --quiet "torchio==2.0.0a2"
 	@touch $@
 
 # pyright reads no editable installation; the links are lesionaug.pretrain and lesionaug.integrations for it.

@@ -164,14 +164,14 @@ def measure(config: BenchCache, subject: tio.Subject, folder: Path) -> Found:
 
 
 def _stages(laps: Laps, transform: SyntheticMSLesion, owned: tio.Subject, variant: int) -> None:
-    render = transform._render()
+    augmenter = transform.augmenter
     with laps.lap("fingerprint"):
-        parts = render.parts(owned)
+        parts = transform._parts(owned)
         assert parts.content
     with laps.lap("read"):
-        change = render.planned(transform._variant(parts, variant)).change(parts)
+        change = augmenter.rendering.change(parts, augmenter.variant(parts, variant))
     with laps.lap("paste"):
-        render.keys.write(owned, parts, change, in_place=True)
+        transform.keys.write(owned, parts, change, in_place=True)
 
 
 def _sizes(subject: tio.Subject, folder: Path, variants: int) -> dict[str, float]:

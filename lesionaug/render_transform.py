@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torchio as tio
-from torchio.transforms.intensity_transform import IntensityTransform
 
-from lesionaug.errors import LesionAugError
-from lesionaug.loaded import ModelChoice, loaded_synthesizer
+from lesionaug.augmenter import lesion_rendering
 from lesionaug.scan import LesionPlan
-from lesionaug.serving.late import Patience
-from lesionaug.subjects import IMAGES, SubjectKeys, SubjectParts
-from lesionaug.variants import CacheChoice, VoxelChange, change_key
+from lesionaug.subjects import IMAGES, SubjectKeys
+from lesionaug.torchio1 import IntensityTransform
 
 FLOATING: Any = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 """TorchIO makes NumPy raise at underflow and division by zero, which libraries handle by themselves."""
@@ -75,77 +72,24 @@ class RenderMSLesions(IntensityTransform):
             *("plan", "digests", "images", "label", "eligible", "model", "diffmask", "lefusion"),
             *("device", "num_steps", "create_label", "cache", "cache_only", "cache_gb"),
         ]
-        arguments = self._get_named_arguments()
-        self.choice, self.keys, self.cached = model_choice(arguments), subject_keys(arguments), cache_choice(arguments)
-        self.patience = Patience()  # a replay has all the time there is
-
-    def planned(self, plan: LesionPlan) -> Self:
-        """Take a plan."""
-        self.plan = plan.to_dict()
-        return self
-
-    def parts(self, subject: tio.Subject) -> SubjectParts:
-        """What plays a part in a subject."""
-        return self.keys.parts(subject, self.get_images_dict(subject))
+        self.keys = SubjectKeys(self.images, label, eligible, create_label)
+        # With all the patience there is: a replay is not in a hurry.
+        self.rendering = lesion_rendering(
+            model=model,
+            diffmask=diffmask,
+            lefusion=lefusion,
+            device=device,
+            num_steps=num_steps,
+            cache=cache,
+            cache_only=cache_only,
+            cache_gb=cache_gb,
+        )
 
     def apply_transform(self, subject: tio.Subject) -> tio.Subject:
-        """Render, and write into the images and the label."""
+        """Render, or look up, and write into the images and the label."""
+        self.rendering.check_digests(self.digests)
         with np.errstate(**FLOATING):
-            self.write(subject, self.parts(subject))
+            parts = self.keys.parts(subject, self.get_images_dict(subject))
+            change = self.rendering.change(parts, LesionPlan.from_dict(self.plan))
+            self.keys.write(subject, parts, change, in_place=self.copy)
         return subject
-
-    def write(self, subject: tio.Subject, parts: SubjectParts) -> None:
-        """Render, or look up, and write into a subject with these parts."""
-        self._check_digests()
-        self.keys.write(subject, parts, self.change(parts), in_place=self.copy)
-
-    def change(self, parts: SubjectParts) -> VoxelChange:
-        """What rendering changes; out of the cache, if there is one, and otherwise into it."""
-        if not self.plan["lesions"]:
-            return VoxelChange.none(parts.images)
-        if self.cached is None:
-            return self._rendered(parts)
-        payload = self.cached.remembered(
-            self._key(parts), lambda: self._rendered(parts).to_bytes(), "these lesions of this scan"
-        )
-        return VoxelChange.from_bytes(payload)
-
-    def is_there(self, parts: SubjectParts) -> bool:
-        """Whether nothing need be rendered: what it changes is in the cache, or nothing."""
-        return not self.plan["lesions"] or (self.cached is not None and self._key(parts) in self.cached)
-
-    def _key(self, parts: SubjectParts) -> str:
-        return change_key(parts.content, self.plan, self.choice)
-
-    def _rendered(self, parts: SubjectParts) -> VoxelChange:
-        plan = LesionPlan.from_dict(self.plan)
-        return parts.change_to(loaded_synthesizer(self.choice, patience=self.patience).render(parts.scan, plan))
-
-    def _check_digests(self) -> None:
-        found = self.choice.digests()
-        if self.digests and found != self.digests:
-            raise LesionAugError(
-                f"Expected the models that the plan was made with, {self.digests}, got {found}; use those or plan again"
-            )
-
-
-def model_choice(arguments: Mapping[str, Any]) -> ModelChoice:
-    """The models among a transform's arguments."""
-    return ModelChoice(**{name: arguments[name] for name in ("model", "diffmask", "lefusion", "device", "num_steps")})
-
-
-def subject_keys(arguments: Mapping[str, Any]) -> SubjectKeys:
-    """Names of images among a transform's arguments."""
-    return SubjectKeys(**{name: arguments[name] for name in ("images", "label", "eligible", "create_label")})
-
-
-def cache_choice(arguments: Mapping[str, Any]) -> CacheChoice | None:
-    """The cache among a transform's arguments, if there is one.
-
-    Raises:
-        LesionAugError: There is none, but options of one.
-    """
-    path, only, limit_gb = arguments["cache"], arguments["cache_only"], arguments["cache_gb"]
-    if path is None and (only or limit_gb is not None):
-        raise LesionAugError("Expected a cache for cache_only and cache_gb, got none; name its folder: cache='...'")
-    return None if path is None else CacheChoice(path, limit_gb, only)

@@ -1,93 +1,21 @@
-"""From a TorchIO subject to a `Scan` and back: which of its images play which part."""
+"""From a TorchIO subject to `ScanParts` and back: which of its images play which part."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import torch
 import torchio as tio
 
-from lesionaug.assemble import as_stored, assemble_scan
-from lesionaug.cache import digest_of
-from lesionaug.checks import binary_mask, check_known, check_same_grid
+from lesionaug.checks import check_known, check_same_grid
 from lesionaug.errors import LesionAugError
-from lesionaug.fingerprint import fingerprint
-from lesionaug.scan import CHANNELS, Scan
+from lesionaug.scan import CHANNELS
+from lesionaug.scan_parts import ScanParts
 from lesionaug.variants import VoxelChange, put_voxels
 
 IMAGES = {"flair": "flair", "t1w": "t1"}
-
-
-@dataclass(frozen=True)
-class SubjectParts:
-    """Those images of a subject that play a part; what is derived from them is derived once, and only when asked for.
-
-    Args:
-        images: By channel, those that lesions are to be painted into.
-        label: Existing lesions.
-        eligible: Map of where lesions may be centred, if there is one.
-        name: Of the label, for messages.
-    """
-
-    images: dict[str, tio.Image]
-    label: tio.Image
-    eligible: tio.Image | None
-    name: str
-
-    @property
-    def affine(self) -> np.ndarray:
-        """Voxel to world in mm, 4 by 4."""
-        return np.asarray(next(iter(self.images.values())).affine, dtype=float)
-
-    @cached_property
-    def scan(self) -> Scan:
-        """What the synthesiser sees; finding the anatomy takes a second.
-
-        Raises:
-            LesionAugError: Images that cannot be worked with.
-        """
-        return assemble_scan(
-            {channel: image.data for channel, image in self.images.items()},
-            self.affine,
-            torch.from_numpy(binary_mask(self.label.data.numpy(), f"label {self.name!r}")[0]),
-            eligible=None if self.eligible is None else self.eligible.data,
-        )
-
-    @cached_property
-    def lesions(self) -> tuple[np.ndarray, float]:
-        """Voxels of existing lesions in the flattened label, and the value that they have there.
-
-        Raises:
-            LesionAugError: The label has several.
-        """
-        label = self.label.data.numpy().reshape(-1)
-        indices = np.flatnonzero(label != 0)
-        return indices, binary_mask(label[indices], f"label {self.name!r}")[1]
-
-    @cached_property
-    def content(self) -> str:
-        """Hexadecimal digits that stand for all of it: bits of the images, lesions of the label, place of the voxels.
-
-        See `lesionaug.fingerprint` for how sure that is.
-        """
-        parts = {channel: fingerprint(image.data) for channel, image in self.images.items()}
-        if self.eligible is not None:
-            parts["eligible"] = fingerprint(self.eligible.data)
-        return digest_of({**parts, "affine": self.affine.tolist()}, torch.from_numpy(self.lesions[0]))
-
-    def change_to(self, after: Scan) -> VoxelChange:
-        """What rendering has changed, in the images' own types."""
-        new = (after.lesion_mask & ~self.scan.lesion_mask).view(-1)
-        indices = torch.nonzero(new).view(-1)
-        rendered = zip(after.channels, after.image, strict=True)
-        values = {
-            channel: as_stored(image.reshape(-1)[indices], self.images[channel].data.dtype).numpy()
-            for channel, image in rendered
-        }
-        return VoxelChange(indices.numpy(), values)
 
 
 @dataclass(frozen=True)
@@ -114,7 +42,7 @@ class SubjectKeys:
         if not self.images:
             raise LesionAugError(f"Expected at least one image, got none; name one: images={IMAGES}")
 
-    def parts(self, subject: tio.Subject, chosen: Container[str]) -> SubjectParts:
+    def parts(self, subject: tio.Subject, chosen: Container[str]) -> ScanParts:
         """What plays a part in a subject.
 
         Args:
@@ -126,10 +54,15 @@ class SubjectKeys:
         """
         images = self._scalar_images(subject, chosen)
         like = next(iter(images.values()))
-        eligible = _on_grid(subject, self.eligible, like) if self.eligible else None
-        return SubjectParts(images, self._label(subject, like), eligible, self.label)
+        return ScanParts(
+            images={channel: image.data for channel, image in images.items()},
+            affine=np.asarray(like.affine, dtype=float),
+            label=self._label(subject, like).data,
+            eligible=_on_grid(subject, self.eligible, like).data if self.eligible else None,
+            name=self.label,
+        )
 
-    def write(self, subject: tio.Subject, parts: SubjectParts, change: VoxelChange, *, in_place: bool) -> None:
+    def write(self, subject: tio.Subject, parts: ScanParts, change: VoxelChange, *, in_place: bool) -> None:
         """Write new lesions into a subject, whose images keep their types.
 
         Args:
@@ -139,10 +72,11 @@ class SubjectKeys:
             in_place: Whether the voxels in memory are this subject's alone.
         """
         for channel, values in change.values.items():
-            _put(parts.images[channel], change.indices, torch.from_numpy(values), subject, in_place)
-        _put(parts.label, change.indices, torch.tensor(parts.lesions[1]), subject, in_place)
+            image = _image(subject, self.images[channel])
+            _put(image, change.indices, torch.from_numpy(values), subject, in_place)
         if self.label not in subject:
-            subject.add_image(parts.label, self.label)
+            subject.add_image(tio.LabelMap(tensor=parts.label, affine=parts.affine), self.label)
+        _put(_image(subject, self.label), change.indices, torch.tensor(parts.lesions[1]), subject, in_place)
 
     def with_label(self, subject: tio.Subject) -> tio.Subject:
         """The subject, or where it needs a label a shallow copy that has an empty one."""

@@ -1,4 +1,4 @@
-"""New lesions as TorchIO transforms: a random half that plans, and a deterministic half that renders.
+"""New lesions as TorchIO 1.x transforms: a random half, and a deterministic half that replays it from the history.
 
 SyntheticMSLesion ──seed──► plan ──► RenderMSLesions ──► history: replays the same voxels
         └─────────variant──► cache of plans, and of what rendering them changes
@@ -6,7 +6,6 @@ SyntheticMSLesion ──seed──► plan ──► RenderMSLesions ──► h
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 import torchio as tio
-from torchio.transforms.augmentation import RandomTransform
-from torchio.transforms.intensity_transform import IntensityTransform
 
-from lesionaug.errors import LesionAugError, LesionAugWarning
-from lesionaug.loaded import loaded_prior
-from lesionaug.prior import PlanOptions
-from lesionaug.render_transform import FLOATING, RenderMSLesions, cache_choice, model_choice, subject_keys
+from lesionaug.augmenter import lesion_augmenter, plain_path
+from lesionaug.render_transform import FLOATING, RenderMSLesions
 from lesionaug.scan import LesionPlan
-from lesionaug.serving.errors import LateRenderError
-from lesionaug.serving.late import OnLate, Patience
-from lesionaug.subjects import IMAGES, SubjectParts
-from lesionaug.variants import plan_bytes, plan_from_bytes, plan_key, plan_seed
+from lesionaug.scan_parts import ScanParts
+from lesionaug.serving.late import OnLate
+from lesionaug.subjects import IMAGES, SubjectKeys
+from lesionaug.torchio1 import IntensityTransform, RandomTransform
 
 __all__ = ["RenderMSLesions", "SyntheticMSLesion"]
 
@@ -53,6 +48,8 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
         regions: Names from `lesionaug.scan.REGIONS` to which lesions are confined.
         contrast: Factor on the contrast that the prior draws, or a range to draw the factor from.
         overlap: Whether new lesions may touch old ones.
+        halo: Whether lesions may show their partial volume around the label, as real ones do; without it no voxel
+            outside new labels changes.
         eligible: Name of a map in the subject: relative probability that a lesion is centred at a voxel. Without it
             the map is found in the images at every call.
         model: Packaged pair of models: `default` (diffusion) or `parametric` (the baseline without a network).
@@ -97,6 +94,7 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
         regions: Sequence[str] | None = None,
         contrast: float | tuple[float, float] = 1.0,
         overlap: bool = False,
+        halo: bool = False,
         eligible: str | None = None,
         model: str = "default",
         diffmask: str | Path | None = None,
@@ -114,36 +112,28 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.options = PlanOptions(
+        models = {"model": model, "diffmask": plain_path(diffmask), "lefusion": plain_path(lefusion)}
+        work = {"device": str(device), "num_steps": num_steps}
+        kept = {"cache": plain_path(cache), "cache_only": cache_only, "cache_gb": cache_gb}
+        names = {"images": dict(images), "label": label, "eligible": eligible, "create_label": create_label}
+        self.keys = SubjectKeys(**names)
+        self.augmenter = lesion_augmenter(
             num_lesions=num_lesions,
             load_ml=load_ml,
             diameter_mm=diameter_mm,
-            regions=None if regions is None else tuple(regions),
+            regions=regions,
             contrast=contrast,
             overlap=overlap,
+            halo=halo,
+            prior=prior,
+            variants=variants,
+            on_late=on_late,
+            deadline_s=deadline_s,
+            **models,
+            **work,
+            **kept,
         )
-        self.prior = _plain(prior)
-        self.rendering: dict[str, Any] = {
-            "images": dict(images),
-            "label": label,
-            "eligible": eligible,
-            "model": model,
-            "diffmask": _plain(diffmask),
-            "lefusion": _plain(lefusion),
-            "device": str(device),
-            "num_steps": num_steps,
-            "create_label": create_label,
-            "cache": _plain(cache),
-            "cache_only": cache_only,
-            "cache_gb": cache_gb,
-        }
-        self.choice, self.keys = model_choice(self.rendering), subject_keys(self.rendering)
-        self.cached, self.patience = cache_choice(self.rendering), Patience(on_late, deadline_s)
-        if variants < 1:
-            raise LesionAugError(f"Expected 1 variant or more, got {variants}; leave it out for 20")
-        if on_late == "cache" and self.cached is None:
-            raise LesionAugError("Expected a cache for on_late='cache', got none; name its folder: cache='...'")
-        self.variants = variants
+        self.replaying: dict[str, Any] = {**names, **models, **work, **kept}
 
     def __call__(self, data: Any) -> Any:
         """Apply with probability `p`; see `torchio.Transform`."""
@@ -151,44 +141,15 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
         return super().__call__(self.keys.with_label(data) if isinstance(data, tio.Subject) else data)
 
     def apply_transform(self, subject: tio.Subject) -> tio.Subject:
-        """Plan, and hand the plan to `RenderMSLesions`."""
-        render = self._render()
+        """Plan, render, and leave a `RenderMSLesions` with the plan in the history."""
         with np.errstate(**FLOATING):
-            parts = render.parts(subject)
-            try:
-                self._write(render, subject, parts)
-            except LateRenderError:
-                if self.patience.on_late not in ("cache", "skip"):
-                    raise
-                self._write_instead(render, subject, parts)
-        # Not called but applied, because TorchIO's call would copy the subject once more.
+            parts = self._parts(subject)
+            plan, change = self.augmenter(parts, _draw)
+            self.keys.write(subject, parts, change, in_place=self.copy)
+        render = self._replay(plan)
+        # Not called but recorded, because TorchIO's call would copy the subject once more.
         subject.add_transform(render, render._get_reproducing_arguments())
         return subject
-
-    def _write(self, render: RenderMSLesions, subject: tio.Subject, parts: SubjectParts) -> None:
-        plan = self._variant(parts, _draw(self.variants)) if self.cached else self._plan(parts, self._get_random_seed())
-        render.planned(plan).write(subject, parts)
-
-    def _write_instead(self, render: RenderMSLesions, subject: tio.Subject, parts: SubjectParts) -> None:
-        """Do what there is to do without the server; it has told that it was late."""
-        there = [] if self.patience.on_late == "skip" else [*self._there(render, parts)]
-        if not there and self.patience.on_late == "cache":
-            warnings.warn(
-                "Expected a cached variant in place of the render server's answer, got none yet for this scan; "
-                "no lesions were added. Fill the cache before: lesionaug cache fill",
-                LesionAugWarning,
-                stacklevel=2,
-            )
-        plan = there[_draw(len(there))] if there else LesionPlan()
-        render.planned(plan).write(subject, parts)
-
-    def _there(self, render: RenderMSLesions, parts: SubjectParts) -> Iterator[LesionPlan]:
-        """Plans that are in the cache together with what they change."""
-        assert self.cached is not None
-        for variant in range(self.variants):
-            payload = self.cached.found(self._key(parts, variant))
-            if payload is not None and render.planned(plan_from_bytes(payload)).is_there(parts):
-                yield plan_from_bytes(payload)
 
     def fill(self, subject: tio.Subject) -> Iterator[bool]:
         """Put the variants of a subject into the cache, one at a time, where they are not there yet.
@@ -202,41 +163,15 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
         Raises:
             LesionAugError: There is no cache, or the subject cannot be worked with.
         """
-        if self.cached is None:
-            raise LesionAugError("Expected a cache to fill, got none; name its folder: cache='...'")
-        render, subject = self._render(), self.keys.with_label(subject)
-        parts = render.parts(subject)
-        for variant in range(self.variants):
-            render.planned(self._variant(parts, variant))
-            new = not render.is_there(parts)
-            if new:
-                render.change(parts)
-            yield new
+        yield from self.augmenter.fill(self._parts(self.keys.with_label(subject)))
 
-    def _render(self) -> RenderMSLesions:
+    def _parts(self, subject: tio.Subject) -> ScanParts:
+        return self.keys.parts(subject, self.get_images_dict(subject))
+
+    def _replay(self, plan: LesionPlan) -> RenderMSLesions:
         base: dict[str, Any] = self._get_base_args()
-        render = RenderMSLesions(digests=self.choice.digests(), **self.rendering, **base)
-        render.patience = self.patience
-        return render
-
-    def _plan(self, parts: SubjectParts, seed: int) -> LesionPlan:
-        return loaded_prior(self.prior).sample(parts.scan, torch.Generator().manual_seed(seed), self.options)
-
-    def _variant(self, parts: SubjectParts, variant: int) -> LesionPlan:
-        assert self.cached is not None
-        key = self._key(parts, variant)
-        payload = self.cached.remembered(
-            key, lambda: plan_bytes(self._plan(parts, plan_seed(key))), f"variant {variant} of this scan"
-        )
-        return plan_from_bytes(payload)
-
-    def _key(self, parts: SubjectParts, variant: int) -> str:
-        return plan_key(parts.content, self.options, self.prior, self.choice, variant)
+        return RenderMSLesions(plan.to_dict(), self.augmenter.rendering.choice.digests(), **self.replaying, **base)
 
 
 def _draw(count: int) -> int:
     return int(torch.randint(count, ()))
-
-
-def _plain(path: str | Path | None) -> str | None:
-    return None if path is None else str(path)

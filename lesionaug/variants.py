@@ -24,7 +24,7 @@ from lesionaug.cache import COMPRESSION, digest_of, put_or_warn
 from lesionaug.errors import LesionAugError
 from lesionaug.loaded import ModelChoice, loaded_prior
 from lesionaug.prior import PlanOptions
-from lesionaug.scan import LesionPlan
+from lesionaug.scan import LesionPlan, Scan
 from lesionaug.store import FolderStore, Store
 
 GB = 1_000_000_000
@@ -81,6 +81,17 @@ class CacheChoice:
         return key in _store(self.path, self.limit_gb)
 
 
+def cache_choice(path: str | None, *, only: bool = False, limit_gb: float | None = None) -> CacheChoice | None:
+    """The cache among a transform's arguments, if there is one.
+
+    Raises:
+        LesionAugError: There is none, but options of one.
+    """
+    if path is None and (only or limit_gb is not None):
+        raise LesionAugError("Expected a cache for cache_only and cache_gb, got none; name its folder: cache='...'")
+    return None if path is None else CacheChoice(path, limit_gb, only)
+
+
 @lru_cache(maxsize=8)
 def _store(path: str, limit_gb: float | None) -> Store:
     return FolderStore(Path(path), None if limit_gb is None else int(limit_gb * GB))
@@ -95,7 +106,7 @@ def plan_key(content: str, options: PlanOptions, prior: str | None, choice: Mode
     """Of one of a scan's plans.
 
     Args:
-        content: Of the scan, `SubjectParts.content`.
+        content: Of the scan, `ScanParts.content`.
         options: What is not left to the prior.
         prior: File of the prior, or the packaged one.
         choice: The models, which may differ in the contrasts they know.
@@ -132,26 +143,33 @@ def plan_from_bytes(payload: bytes) -> LesionPlan:
 
 @dataclass(frozen=True)
 class VoxelChange:
-    """New lesions, and the intensities in them; every other voxel of the scan stays.
+    """New lesions with their halos, and the intensities in them; every other voxel of the scan stays.
 
     Args:
-        indices: Of the voxels of new lesions in the flattened volume, ascending, 64-bit.
+        indices: Of the voxels that change in the flattened volume, ascending, 64-bit.
         values: By channel, one per index, in the image's own type.
+        labelled: Which of the indices are of new lesions; those of their halos are not.
     """
 
     indices: np.ndarray
     values: dict[str, np.ndarray]
+    labelled: np.ndarray
+
+    @property
+    def lesions(self) -> np.ndarray:
+        """Indices of the voxels of new lesions."""
+        return self.indices[self.labelled]
 
     @classmethod
     def none(cls, channels: Iterable[str]) -> VoxelChange:
         """No new lesions."""
-        return cls(np.zeros(0, np.int64), {channel: np.zeros(0, np.float32) for channel in channels})
+        return cls(np.zeros(0, np.int64), {channel: np.zeros(0, np.float32) for channel in channels}, np.zeros(0, bool))
 
     def to_bytes(self) -> bytes:
         """As it is kept: a line of JSON, then compressed numbers."""
         steps = np.diff(self.indices, prepend=0).astype("<u4")
         types = {channel: values.dtype.str for channel, values in self.values.items()}
-        parts = [steps.tobytes(), *(values.tobytes() for values in self.values.values())]
+        parts = [part.tobytes() for part in (steps, np.packbits(self.labelled), *self.values.values())]
         head = json.dumps({"voxels": len(steps), "types": types}).encode()
         return head + b"\n" + zlib.compress(b"".join(parts), COMPRESSION)
 
@@ -162,11 +180,25 @@ class VoxelChange:
         head, content = json.loads(line), zlib.decompress(packed)
         voxels, types = head["voxels"], head["types"]
         indices = np.cumsum(np.frombuffer(content, "<u4", voxels), dtype=np.int64)
-        values, start = {}, 4 * voxels
+        start = 4 * voxels
+        bits = np.frombuffer(content, np.uint8, -(-voxels // 8), start)
+        values, start = {}, start + len(bits)
         for channel, kind in types.items():
             values[channel] = np.frombuffer(content, kind, voxels, start).copy()
             start += values[channel].nbytes
-        return cls(indices, values)
+        return cls(indices, values, np.unpackbits(bits, count=voxels).astype(bool))
+
+
+def changed_voxels(before: Scan, after: Scan) -> tuple[Tensor, Tensor]:
+    """Where rendering has changed anything.
+
+    Returns:
+        Indices into the flattened volume, ascending, and which of them are of new lesions.
+    """
+    new = (after.lesion_mask & ~before.lesion_mask).reshape(-1)
+    changed = new | (after.image != before.image).any(dim=0).reshape(-1)
+    indices = torch.nonzero(changed).view(-1)
+    return indices, new[indices]
 
 
 def put_voxels(volume: Tensor, indices: np.ndarray, values: Tensor, *, in_place: bool) -> Tensor:

@@ -51,7 +51,7 @@ def nothing_is_rendered(monkeypatch):
             raise AssertionError("looked for anatomy or models")
 
         monkeypatch.setattr(assemble, "anatomy_from_images", fail)
-        monkeypatch.setattr("lesionaug.render_transform.loaded_synthesizer", fail)
+        monkeypatch.setattr("lesionaug.augmenter.loaded_synthesizer", fail)
 
     return forbid
 
@@ -232,7 +232,7 @@ class Late:
 @pytest.fixture
 def late_server(monkeypatch):
     def stop_answering():
-        monkeypatch.setattr("lesionaug.render_transform.loaded_synthesizer", lambda *_, **__: Late())
+        monkeypatch.setattr("lesionaug.augmenter.loaded_synthesizer", lambda *_, **__: Late())
 
     return stop_answering
 
