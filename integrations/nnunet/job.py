@@ -1,6 +1,6 @@
 """What a worker of `lesionaug nnunet prepare` does: variants of a preprocessed case, planned, rendered and kept.
 
-case ──geometry──► host scan ──prior──► plan ──► render ──► VoxelChange: new voxels, their intensities and labels
+case ──geometry──► host scan ──prior──► plan ──► render ──► VoxelChange: voxels, intensities, labels
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import torch
 from lesionaug.integrations.nnunet.channels import Roles
 from lesionaug.integrations.nnunet.geometry import case_affine
 from lesionaug.integrations.nnunet.host import host_scan
-from lesionaug.integrations.nnunet.overlays import SEGMENTATION
 from lesionaug.integrations.nnunet.prepared import Prepared, store_in
 from lesionaug.integrations.nnunet.settings import NnunetSettings
 
@@ -30,7 +29,7 @@ from lesionaug.errors import LesionAugError, LesionAugWarning
 from lesionaug.loaded import loaded_prior, loaded_synthesizer
 from lesionaug.scan import LesionPlan, Scan
 from lesionaug.threads import torch_threads
-from lesionaug.variants import VoxelChange
+from lesionaug.variants import VoxelChange, changed_voxels
 
 PLANS = "plans"
 """Folder of a readable file for each variant: what was planned, and what came of it."""
@@ -114,7 +113,7 @@ class VariantJob:
         synthesizer = loaded_synthesizer(self.settings.choice(self.device), self.settings.prior)
         change = change_of(host, synthesizer.render(host.scan, plan), self.roles)
         said = [str(warning.message) for warning in caught]
-        write_atomically(plan_file(self.folder, case), _record(case, plan, change, host.scan.voxel_mm3, said))
+        write_atomically(plan_file(self.folder, case), _record(case, plan, change, said))
         # Last, as it is what makes the variant count.
         store_in(self.folder).put(self._key(case), change.to_bytes())
 
@@ -152,26 +151,25 @@ def read_host(preprocessed: Path, case: str, transpose: tuple[int, ...], roles: 
 
 
 def change_of(host: Host, after: Scan, roles: Roles) -> VoxelChange:
-    """New voxels with their intensities, and with the label that each of them gets.
+    """What rendering has changed, and where a lesion is to be learned.
 
     Args:
         host: Before.
-        after: With new lesions.
+        after: With new lesions, and with their halos where they have any.
         roles: Of labels: what is to be ignored stays so.
     """
-    indices = torch.nonzero((after.lesion_mask & ~host.scan.lesion_mask).view(-1)).view(-1)
+    indices, new = changed_voxels(host.scan, after)
     values = {name: image.reshape(-1)[indices].numpy() for name, image in zip(after.channels, after.image, strict=True)}
     seg = torch.from_numpy(np.asarray(host.seg, np.int16)).reshape(-1)[indices]
-    labels = torch.where(roles.writable(seg), torch.tensor(roles.lesion, dtype=torch.int16), seg)
-    return VoxelChange(indices.numpy(), {**values, SEGMENTATION: labels.numpy()})
+    return VoxelChange(indices.numpy(), values, (new & roles.writable(seg)).numpy())
 
 
-def _record(case: Case, plan: LesionPlan, change: VoxelChange, voxel_mm3: float, said: list[str]) -> bytes:
+def _record(case: Case, plan: LesionPlan, change: VoxelChange, said: list[str]) -> bytes:
     record = {
         "case": case.source.subject,
         "variant": case.variant,
         "seed": case.seed,
-        "load_ml": round(len(change.indices) * voxel_mm3 / 1000, 4),
+        "voxels": len(change.indices),
         "warnings": said,
         "plan": plan.to_dict(),
     }

@@ -35,9 +35,6 @@ from lesionaug.variants import VoxelChange
 
 __all__ = ["Overlays", "is_prepared", "open_overlays", "overlays_folder", "with_overlays"]
 
-SEGMENTATION = "segmentation"
-"""Name under which a change holds the label of each of its voxels, beside those of the channels."""
-
 Loaded = tuple[Any, Any, Any, dict[str, Any]]
 """What nnU-Net's `load_case` returns: image, segmentation, that of the previous stage of a cascade, properties."""
 
@@ -101,12 +98,11 @@ class Overlays:
         data, seg, seg_prev, properties = loaded
         change = self.change(case, variant)
         voxels = np.stack(np.unravel_index(change.indices, data.shape[1:]), axis=1)
+        new = voxels[change.labelled]
         images = {index: change.values[channel] for channel, index in self.roles.channels}
-        labels = change.values[SEGMENTATION]
-        new = voxels[labels == self.roles.lesion]
         return (
             PastedArray(data, voxels, images),
-            PastedArray(seg, voxels, {0: labels}),
+            PastedArray(seg, new, {0: np.full(len(new), self.roles.lesion, seg.dtype)}),
             seg_prev,
             {**properties, "class_locations": extended(properties["class_locations"], new, self.roles.lesion)},
         )
