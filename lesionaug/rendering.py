@@ -19,6 +19,7 @@ from torch import Tensor
 from lesionaug.errors import LesionAugError
 from lesionaug.models.base import Inpainter, MaskConditions, MaskGenerator, PaintConditions
 from lesionaug.models.grain import scanner_blur
+from lesionaug.models.growth import grown_parts
 from lesionaug.scan import LesionSpec
 from lesionaug.types import Mask, Patches, PatchMasks, Volume
 
@@ -148,6 +149,7 @@ class DiffusionRenderer:
             ),
             generators,
         )
+        mask = grown_parts(mask, [lesion.spec.grown for lesion in batch])
         image = self.inpainter(
             PaintConditions(
                 background=background,

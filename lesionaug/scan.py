@@ -63,11 +63,12 @@ class LesionSpec:
 
     Args:
         center: Voxel index in the scan.
-        diameter_mm: Diameter of the ball that has the lesion's volume.
+        diameter_mm: Diameter of the ball that has the full-grown lesion's volume.
         extent_mm: Diameter of the control sphere, which contains the lesion.
         contrast: `(channel, value)` pairs: mean lesion intensity minus that of the tissue around it, in units of
             the scan's robust scale (`lesionaug.intensity`).
         seed: Of this lesion alone.
+        grown: Share of the volume that is there; the rest has not grown yet, or has gone.
     """
 
     center: tuple[int, int, int]
@@ -75,10 +76,11 @@ class LesionSpec:
     extent_mm: float
     contrast: tuple[tuple[str, float], ...]
     seed: int
+    grown: float = 1.0
 
     @property
     def volume_mm3(self) -> float:
-        """Volume of the lesion."""
+        """Volume of the full-grown lesion."""
         return math.pi / 6 * self.diameter_mm**3
 
     @classmethod
@@ -90,6 +92,7 @@ class LesionSpec:
             extent_mm=float(fields["extent_mm"]),
             contrast=tuple((channel, float(value)) for channel, value in fields["contrast"]),
             seed=int(fields["seed"]),
+            grown=float(fields.get("grown", 1.0)),
         )
 
 

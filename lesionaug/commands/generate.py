@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LayoutIn = Literal["auto", "nnunet", "bids", "table", "mslesseg", "open_ms", "folders"]
 LayoutOut = Literal["folders", "nnunet", "bids"]
+Change = Literal["stable", "new", "enlarging", "shrinking", "vanishing"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Generate:
       lesionaug generate scans.csv --output out --output-layout bids --load-ml 3 --instances
       lesionaug generate scans --patterns 'flair={id}/*FLAIR.nii.gz' 'lesion={id}/mask.nii.gz' --output out
       lesionaug generate scans --output out --num-parts 100 --part-id $SLURM_ARRAY_TASK_ID
+      lesionaug generate scans --output pairs --longitudinal --changes stable new enlarging
 
     Args:
         input: Folder of scans, or a table (CSV, TSV) with columns subject, flair, t1w, t2w, lesion and more.
@@ -49,6 +51,8 @@ class Generate:
         channels: Take flair, t1w, t2w or some of them; else all, for nnunet those that all scans have.
         instances: Also write a label that gives each new lesion a number.
         new_only: Also write a label of the new lesions alone.
+        longitudinal: Make pairs of a baseline and a follow-up, with a label of what became of each lesion.
+        changes: What may become of new lesions from baseline to follow-up, all equally likely; the host's are stable.
         workers: Processes on this machine; each uses one core.
         num_parts: Divide the work, for one of several jobs of a cluster to do.
         part_id: Which of the parts, from 0.
@@ -65,6 +69,8 @@ class Generate:
     channels: tuple[str, ...] = ()
     instances: bool = False
     new_only: bool = False
+    longitudinal: bool = False
+    changes: tuple[Change, ...] = ()
     workers: int = 1
     num_parts: int = 1
     part_id: int = 0
@@ -93,6 +99,10 @@ class Generate:
 
         if self.variants < 1:
             raise LesionAugError(f"Expected one variant or more, got {self.variants}; correct --variants")
+        if self.changes and not self.longitudinal:
+            raise LesionAugError(
+                f"Expected --longitudinal with --changes {' '.join(self.changes)}, got none; add it, or leave them out"
+            )
         if out.is_relative_to(self.input.expanduser().absolute()):
             raise LesionAugError(
                 f"Expected an output outside of the input, got {out}, whose scans would be taken for sources by the "
@@ -103,6 +113,7 @@ class Generate:
         from lesionaug.dataset.layouts_out import layout_named
         from lesionaug.dataset.settings import Settings
         from lesionaug.dataset.sources import choose_channels
+        from lesionaug.evolution import CHANGES
 
         alike = layout_named(self.output_layout).alike
         channels = choose_channels(sources.scans, self.channels, alike=alike)
@@ -117,13 +128,15 @@ class Generate:
             channels=channels,
             instances=self.instances,
             new_only=self.new_only,
+            changes=(self.changes or CHANGES) if self.longitudinal else None,
         )
 
     def _intentions(self, cases: list[Case], settings: Settings) -> list[str]:
         part = f" in part {self.part_id} of {self.num_parts}" if self.num_parts > 1 else ""
         channels = ", ".join(settings.channels) if settings.channels else "all that a scan has"
         first = f": {cases[0].name} to {cases[-1].name}" if cases else ""
-        return [f"{len(cases)} cases{part}{first}", f"channels: {channels}; layout: {self.output_layout}"]
+        cases_or_pairs = "pairs" if self.longitudinal else "cases"
+        return [f"{len(cases)} {cases_or_pairs}{part}{first}", f"channels: {channels}; layout: {self.output_layout}"]
 
 
 def make(out: Path, cases: list[Case], settings: Settings, execute) -> None:

@@ -1,6 +1,7 @@
 """Output as a BIDS derivative: `sub-01/ses-1/anat/sub-01_ses-1_rec-v000_desc-synthetic_FLAIR.nii.gz`.
 
-All variants of a scan belong to its subject, and differ in `rec-`.
+All variants of a scan belong to its subject, and differ in `rec-`. The visits of a pair are sessions, `ses-baseline`
+and `ses-followup`, or `ses-1baseline` and `ses-1followup` of session 1; what became of lesions is in the latter.
 
 Reference:
     BIDS specification 1.10, derivatives: imaging data, common data types.
@@ -13,7 +14,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from lesionaug.dataset.cases import Case
-from lesionaug.dataset.place import RECORDS
+from lesionaug.dataset.place import CHANGE, RECORDS, visit_of
+from lesionaug.evolution import CHANGES, FOLLOWUP
 from lesionaug.layouts.core import SourceScan
 
 SUFFIXES = {"flair": "FLAIR", "t1w": "T1w", "t2w": "T2w"}
@@ -21,11 +23,13 @@ LABELS = {
     "lesion.nii.gz": "label-lesion_desc-synthetic_mask",
     "new_lesion.nii.gz": "label-lesion_desc-syntheticnew_mask",
     "instances.nii.gz": "label-lesion_desc-syntheticnew_dseg",
+    CHANGE: "label-lesion_desc-change_dseg",
 }
 MEANINGS = {
     "label-lesion_desc-synthetic_mask": "Existing and synthetic lesions",
     "label-lesion_desc-syntheticnew_mask": "Synthetic lesions",
     "label-lesion_desc-syntheticnew_dseg": "Synthetic lesions, each with a number",
+    "label-lesion_desc-change_dseg": "Lesions of both sessions by what became of them from baseline to follow-up",
 }
 README = """Synthetic multiple-sclerosis lesions in real scans, made by lesionaug.
 
@@ -36,23 +40,30 @@ was made from and with; `lesionaug replay` makes the same files again from it. m
 
 def place(case: Case, name: str, channels: Sequence[str]) -> str:
     """See `OutputLayout`."""
-    folder, stem = entities_of(case.source)
-    channel = name.removesuffix(".nii.gz")
-    end = f"desc-synthetic_{SUFFIXES[channel]}" if channel in SUFFIXES else LABELS[name]
+    visit, own = visit_of(name)
+    folder, stem = entities_of(case.source, FOLLOWUP if name == CHANGE else visit)
+    channel = own.removesuffix(".nii.gz")
+    end = f"desc-synthetic_{SUFFIXES[channel]}" if channel in SUFFIXES else LABELS[own]
     return f"{folder}/anat/{stem}_rec-v{case.variant:03d}_{end}.nii.gz"
 
 
-def entities_of(source: SourceScan) -> tuple[str, str]:
+def entities_of(source: SourceScan, visit: str = "") -> tuple[str, str]:
     """Folder and first part of the names of a source: subject and, where there is one, session.
+
+    Args:
+        source: Of the case.
+        visit: Of the pair, if it is one.
 
     Example:
         >>> entities_of(SourceScan("sub-01_ses-m12", "sub-01"))
         ('sub-01/ses-m12', 'sub-01_ses-m12')
         >>> entities_of(SourceScan("P14_T1", "P14"))
         ('sub-P14/ses-T1', 'sub-P14_ses-T1')
+        >>> entities_of(SourceScan("P14_T1", "P14"), "followup")
+        ('sub-P14/ses-T1followup', 'sub-P14_ses-T1followup')
     """
     subject = f"sub-{_label(source.patient.removeprefix('sub-'))}"
-    rest = _label(source.subject.removeprefix(source.patient).removeprefix("_ses-"))
+    rest = _label(source.subject.removeprefix(source.patient).removeprefix("_ses-")) + visit
     entities = [subject, f"ses-{rest}"] if rest else [subject]
     return "/".join(entities), "_".join(entities)
 
@@ -61,11 +72,14 @@ def sidecars(places: Mapping[str, str]) -> dict[str, bytes]:
     """See `OutputLayout`."""
     files = {}
     for name, path in places.items():
-        stem = path.removesuffix(".nii.gz")
-        if name in LABELS:
-            files[f"{stem}.json"] = _json({"Type": "Lesion", "Description": f"{MEANINGS[LABELS[name]]}, by lesionaug"})
+        stem, own = path.removesuffix(".nii.gz"), visit_of(name)[1]
+        if own in LABELS:
+            files[f"{stem}.json"] = _json({"Type": "Lesion", "Description": f"{MEANINGS[LABELS[own]]}, by lesionaug"})
         else:
             files[f"{stem}.json"] = _json({"Description": "Real scan with synthetic lesions, by lesionaug"})
+        if own == CHANGE:
+            rows = [f"{value}\t{change}" for value, change in enumerate(("background", *CHANGES))]
+            files[f"{stem}.tsv"] = ("\n".join(["index\tname", *rows]) + "\n").encode()
     return files
 
 

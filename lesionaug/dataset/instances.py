@@ -37,3 +37,17 @@ def numbered(rendered: Sequence[RenderedLesion], grids: Sequence[PatchGrid], fre
         here = (slice(None), *box)
         numbers[here] = torch.where(mask & free[here] & (numbers[here] == 0), number, numbers[here])
     return numbers
+
+
+def renumbered(instances: Instances, numbers: Sequence[int]) -> Instances:
+    """Instances with other numbers.
+
+    Args:
+        instances: As of `render_instances`.
+        numbers: New number of the lesion that is 1, 2 and so on now.
+
+    Example:
+        >>> renumbered(torch.tensor([[[[0, 1, 2]]]]), (4, 7)).tolist()
+        [[[[0, 4, 7]]]]
+    """
+    return torch.tensor((0, *numbers), dtype=torch.int32)[instances.long()]

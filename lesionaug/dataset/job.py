@@ -10,6 +10,7 @@ from pathlib import Path
 from lesionaug.dataset.cases import Case
 from lesionaug.dataset.layouts_out import layout_named
 from lesionaug.dataset.manifest import Failure, forget_failure, record_failure
+from lesionaug.dataset.pairs import produce_pair
 from lesionaug.dataset.produce import produce
 from lesionaug.dataset.settings import Settings
 from lesionaug.dataset.writing import commit, is_complete
@@ -35,11 +36,11 @@ class Job:
 
     def make(self, case: Case) -> Failure | None:
         """Make one case, unless it is there, and write down why where it cannot be made."""
-        layout = layout_named(self.settings.layout)
+        layout, make = layout_named(self.settings.layout), produce_pair if self.settings.changes else produce
         try:
             if not self.has(case):
                 with torch_threads(1):  # or bytes would depend on the machine's cores
-                    product = produce(case, self.settings, binary_label=layout.binary_label)
+                    product = make(case, self.settings, binary_label=layout.binary_label)
                 commit(self.out, layout, case, product, self.settings)
             forget_failure(self.out, case.name)
         except LesionAugError as error:

@@ -17,7 +17,7 @@ class OutputLayout:
 
     Args:
         place: File for one of a case's files, by its name in `lesionaug.dataset.produce`; the channels' names first.
-        home: Folder of the case's record; the case is there when this folder is.
+        home: Folder of the case's records; the case is there when this folder is.
         sidecars: Further files that a case needs, given its others' places by name.
         describe: Files that speak of all cases, given the settings' identity and the lines of the manifest.
         alike: Whether all cases must have the same channels.

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from lesionaug.checks import binary_mask
 from lesionaug.dataset.cases import Case
-from lesionaug.dataset.facts import lesion_facts, room_facts
-from lesionaug.dataset.instances import Instances, render_instances
+from lesionaug.dataset.facts import lesion_facts
+from lesionaug.dataset.hosts import Host, host_of, paths_of
+from lesionaug.dataset.instances import Instances, render_instances, renumbered
+from lesionaug.dataset.place import PLAN_FILE
 from lesionaug.dataset.settings import Settings
-from lesionaug.dataset.sources import restricted
-from lesionaug.errors import LesionAugError, LesionAugWarning
-from lesionaug.files import ScanFiles, plan_files, read_scan, with_outputs
+from lesionaug.errors import LesionAugWarning
+from lesionaug.files import ScanFiles, plan_files, with_outputs
 from lesionaug.io import mask_like, nifti_bytes
-from lesionaug.layouts.core import SourceScan
 from lesionaug.loaded import loaded_synthesizer
 from lesionaug.record import Record
 from lesionaug.scan import LesionPlan
@@ -29,31 +28,40 @@ LESION, NEW, INSTANCES = "lesion.nii.gz", "new_lesion.nii.gz", "instances.nii.gz
 
 
 @dataclass(frozen=True)
-class Host:
-    """A source as it was read.
-
-    Args:
-        files: Its scan.
-        facts: About its own lesions, and where there is room for others.
-    """
-
-    files: ScanFiles
-    facts: dict
-
-
-@dataclass(frozen=True)
 class Product:
     """A case that is ready to be written.
 
     Args:
-        record: As of `lesionaug synthesize`; `lesionaug replay` makes its files again.
+        records: By name, as of `lesionaug synthesize`; `lesionaug replay` makes their files again.
         files: Content by name: channels and labels.
         facts: About the lesions, for the manifest.
     """
 
-    record: Record
+    records: dict[str, Record]
     files: dict[str, bytes]
     facts: dict
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A plan rendered into a host.
+
+    Args:
+        outputs: Content by name of the files that a replay makes.
+        labels: Of the labels that were asked for besides, or must be of another kind.
+        numbers: Which lesion a voxel belongs to.
+        facts: About the lesions that are new.
+    """
+
+    outputs: dict[str, bytes]
+    labels: dict[str, bytes]
+    numbers: Instances
+    facts: dict
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """All of them."""
+        return {**self.outputs, **self.labels}
 
 
 def produce(case: Case, settings: Settings, *, binary_label: bool) -> Product:
@@ -67,77 +75,53 @@ def produce(case: Case, settings: Settings, *, binary_label: bool) -> Product:
     Raises:
         LesionAugError: Its files cannot be used.
     """
-    host = _read(tuple(sorted(_checked_paths(case.source, settings).items())))
-    files = host.files
-    _check_label(case.source, files)
+    host = host_of(case.source, settings)
+    record, told = planned(case, settings, host)
+    drawn = draw(LesionPlan.from_dict(record.plan), host.files, settings, binary_label=binary_label)
+    facts = {"channels": list(host.files.images), "new": drawn.facts, **host.facts, "warnings": told}
+    return Product({PLAN_FILE: with_outputs(record, drawn.outputs)}, drawn.files, facts)
+
+
+def planned(case: Case, settings: Settings, host: Host) -> tuple[Record, list[str]]:
+    """The record of a case that has no outputs yet, and what was warned of."""
+    paths = paths_of(case.source, settings)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", LesionAugWarning)
-        record = _planned(case, settings, files)
-    plan = LesionPlan.from_dict(record.plan)
-    after, numbers = render_instances(loaded_synthesizer(settings.models, settings.prior), files.scan, plan)
-    outputs = files.outputs(after)
-    new = lesion_facts(after, after.lesion_mask & ~files.scan.lesion_mask, files.affine)
-    facts = {
-        "channels": list(after.channels),
-        "new": new,
-        **host.facts,
-        "warnings": [str(warning.message) for warning in caught],
-    }
-    extra = _labels(files, numbers, settings)
+        record = plan_files(paths, Path("/"), host.files, case.seed, settings.options, settings.models, settings.prior)
+    return record, [str(warning.message) for warning in caught]
+
+
+def draw(
+    plan: LesionPlan,
+    files: ScanFiles,
+    settings: Settings,
+    *,
+    binary_label: bool,
+    numbers: Sequence[int] | None = None,
+) -> Drawn:
+    """Render a plan, and make files of it.
+
+    Args:
+        plan: Of the lesions.
+        files: Of the host.
+        settings: Of the data set.
+        binary_label: As for `produce`.
+        numbers: Of each lesion, where not that of its place in the plan.
+    """
+    after, instances = render_instances(loaded_synthesizer(settings.models, settings.prior), files.scan, plan)
+    instances = renumbered(instances, numbers) if numbers is not None else instances
+    values, kinds = instances[0].numpy(), {}
+    if settings.new_only:
+        kinds[NEW] = label_bytes(files, values > 0)
+    if settings.instances:
+        kinds[INSTANCES] = label_bytes(files, values, np.int16)
     if binary_label and binary_mask(files.lesions.data, files.lesions.name)[1] != 1:
-        extra[LESION] = _label(files, after.lesion_mask.numpy()[0].astype(np.uint8), np.uint8)
-    return Product(with_outputs(record, outputs), {**outputs, **extra}, facts)
+        kinds[LESION] = label_bytes(files, after.lesion_mask[0].numpy())
+    new = after.lesion_mask & ~files.scan.lesion_mask
+    return Drawn(files.outputs(after), kinds, instances, lesion_facts(after, new, files.affine))
 
 
-def roles_of(source: SourceScan) -> dict[str, Path]:
-    """Files of a source, as `lesionaug.files.read_scan` takes them."""
-    lesions = {"lesions": source.lesions} if source.lesions else {}
-    return {**source.images, **lesions, **source.guides}
-
-
-@lru_cache(maxsize=1)
-def _read(paths: tuple[tuple[str, Path], ...]) -> Host:
-    """A source, kept for its next variant: finding the anatomy takes longer than drawing lesions."""
-    files = read_scan(dict(paths))
-    own = lesion_facts(files.scan, files.scan.lesion_mask, files.affine)
-    return Host(files, {"old": own, "room": room_facts(files.scan, files.affine)})
-
-
-def _checked_paths(source: SourceScan, settings: Settings) -> dict[str, Path]:
-    if missing := [channel for channel in settings.channels or () if channel not in source.images]:
-        raise LesionAugError(
-            f"Expected {', '.join(settings.channels or ())} of every scan, got no {', '.join(missing)} of "
-            f"{source.subject}; leave the scan or the channel out (--channels)"
-        )
-    return roles_of(restricted(source, settings.channels))
-
-
-def _check_label(source: SourceScan, files: ScanFiles) -> None:
-    """The one value in the label is one that stands for lesions."""
-    mask, value = binary_mask(files.lesions.data, files.lesions.name)
-    if source.lesion_values and mask.any() and int(value) not in source.lesion_values:
-        raise LesionAugError(
-            f"Expected lesions to be {' or '.join(map(str, source.lesion_values))} in the label, got {value:g} in "
-            f"{files.lesions.name}; make a label of lesions alone"
-        )
-
-
-def _planned(case: Case, settings: Settings, files: ScanFiles) -> Record:
-    paths = roles_of(restricted(case.source, settings.channels))
-    return plan_files(paths, Path("/"), files, case.seed, settings.options, settings.models, settings.prior)
-
-
-def _labels(files: ScanFiles, numbers: Instances, settings: Settings) -> dict[str, bytes]:
-    labels: Mapping[str, tuple[bool, type]] = {
-        NEW: (settings.new_only, np.uint8),
-        INSTANCES: (settings.instances, np.int16),
-    }
-    values = numbers[0].numpy()
-    new = {NEW: values > 0, INSTANCES: values}
-    return {name: _label(files, new[name], kind) for name, (wanted, kind) in labels.items() if wanted}
-
-
-def _label(files: ScanFiles, values: np.ndarray, kind: type) -> bytes:
+def label_bytes(files: ScanFiles, values: np.ndarray, kind: type = np.uint8) -> bytes:
     """A new label on the grid of the scan, of its own type and without scaling."""
     like = mask_like(next(iter(files.images.values())), kind)
     return nifti_bytes(like, values.astype(np.float32), values > 0)

@@ -28,6 +28,7 @@ class Settings:
         channels: That every case has, or all that its source has.
         instances: Whether to write a label that numbers the new lesions.
         new_only: Whether to write a label of the new lesions alone.
+        changes: What may become of new lesions, from `lesionaug.evolution.CHANGES`; no pairs are made if not given.
     """
 
     seed: int
@@ -38,6 +39,7 @@ class Settings:
     channels: tuple[str, ...] | None = None
     instances: bool = False
     new_only: bool = False
+    changes: tuple[str, ...] | None = None
 
     def identity(self) -> dict:
         """Plain data that is the same whenever cases are: digests instead of paths, and any GPU like another."""
@@ -53,6 +55,7 @@ class Settings:
             "channels": list(self.channels) if self.channels else None,
             "instances": self.instances,
             "new_only": self.new_only,
+            "changes": list(self.changes) if self.changes else None,
             "versions": versions(),
         }
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from lesionaug.dataset.atomic import write_durably
 from lesionaug.dataset.cases import Case
 from lesionaug.dataset.layouts_out import OutputLayout
-from lesionaug.dataset.place import CASE_FILE, PLAN_FILE, WORK
+from lesionaug.dataset.place import CASE_FILE, WORK
 from lesionaug.dataset.produce import Product
 from lesionaug.dataset.settings import Settings
 
@@ -40,11 +40,12 @@ def commit(out: Path, layout: OutputLayout, case: Case, product: Product, settin
     channels = settings.channels or tuple(product.facts["channels"])
     places = {name: layout.place(case, name, channels) for name in product.files}
     home = layout.home(case)
-    line = manifest_line(case, product, settings, {**places, PLAN_FILE: f"{home}/{PLAN_FILE}"})
+    plans = {name: f"{home}/{name}" for name in product.records}
+    line = manifest_line(case, product, settings, {**places, **plans})
     files = {
         **{places[name]: content for name, content in product.files.items()},
         **layout.sidecars(places),
-        f"{home}/{PLAN_FILE}": product.record.to_json().encode(),
+        **{plans[name]: record.to_json().encode() for name, record in product.records.items()},
         f"{home}/{CASE_FILE}": (json.dumps(line, indent=1) + "\n").encode(),
     }
     work = out / WORK / "cases" / case.name
@@ -57,6 +58,7 @@ def commit(out: Path, layout: OutputLayout, case: Case, product: Product, settin
 
 def manifest_line(case: Case, product: Product, settings: Settings, places: dict[str, str]) -> dict:
     """What the manifest says of a case."""
+    record = next(iter(product.records.values()))
     return {
         "case": case.name,
         "source": case.source.subject,
@@ -66,9 +68,9 @@ def manifest_line(case: Case, product: Product, settings: Settings, places: dict
         "case_seed": case.seed,
         "files": places,
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in product.files.items()},
-        "digests": product.record.digests,
-        "prior": product.record.prior["digest"],
-        "version": product.record.versions["lesionaug"],
+        "digests": record.digests,
+        "prior": record.prior["digest"],
+        "version": record.versions["lesionaug"],
         **product.facts,
     }
 

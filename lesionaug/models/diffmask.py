@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
-from itertools import product
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -21,10 +18,11 @@ from lesionaug.diffusion.edm import Preconditioning
 from lesionaug.models.base import PATCH_SHAPES, MaskConditions, patch_offsets_mm
 from lesionaug.models.checkpoints import settings_from
 from lesionaug.models.few_steps import sample_in_few_steps
+from lesionaug.models.flooding import cut_at_volume
 from lesionaug.models.forms import FORMS, RATIOS, Forms
 from lesionaug.models.grain import blur_each, excess_blur
 from lesionaug.networks.compact import CompactConfig, CompactUNet, restore
-from lesionaug.types import Mask, Patches, PatchMasks
+from lesionaug.types import Patches, PatchMasks
 
 FIELD_LIMIT = 2.0  # voxels; distances beyond say nothing about the surface
 FIELD_MEAN = -0.5  # of the scaled distance in control spheres; diffusion wants centred data
@@ -182,43 +180,3 @@ class DiffMask:
             problem.context[:, :1],
             generators,
         )
-
-
-def cut_at_volume(field: Float[Tensor, "1 i j k"], room: Mask, voxels: int) -> Mask:
-    """The connected piece of so many voxels that flooding from the field's summit takes first.
-
-    On a field with one summit this is the level set of the wanted volume; on any field it is one piece (26 neighbours)
-    of exactly that volume, or all that connects where the room is too small.
-    """
-    values = torch.where(room, field, -torch.inf)[0]
-    piece = torch.zeros_like(room)
-    if room.any():
-        taken = _flood(np.pad(values.numpy(), 1, constant_values=-np.inf), voxels)
-        piece[0].flatten()[_without_padding(taken, values.shape)] = True
-    return piece
-
-
-def _flood(values: np.ndarray, voxels: int) -> list[int]:
-    """Flat indices in the order of flooding; the border of `values` is never reached."""
-    flat, steps = values.ravel(), _neighbour_steps(values.shape)
-    summit = int(flat.argmax())
-    shore, seen, taken = [(-flat[summit], summit)], {summit}, []
-    while shore and len(taken) < voxels:
-        _, here = heappop(shore)
-        taken.append(here)
-        for there in (here + step for step in steps):
-            if there not in seen and flat[there] > -np.inf:
-                seen.add(there)
-                heappush(shore, (-flat[there], there))
-    return taken
-
-
-def _neighbour_steps(shape: tuple[int, ...]) -> list[int]:
-    strides = (shape[1] * shape[2], shape[2], 1)
-    offsets = product((-1, 0, 1), repeat=3)
-    return [int(np.dot(offset, strides)) for offset in offsets if any(offset)]
-
-
-def _without_padding(taken: list[int], shape: torch.Size) -> Tensor:
-    padded = np.unravel_index(taken, [n + 2 for n in shape])
-    return torch.from_numpy(np.ravel_multi_index([axis - 1 for axis in padded], shape))

@@ -9,9 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from lesionaug.dataset.manifest import read_cases, read_failures
-from lesionaug.dataset.place import PLAN_FILE
+from lesionaug.dataset.place import at_visit, last_plan
 from lesionaug.dataset.settings import read_settings
 from lesionaug.errors import LesionAugError
+from lesionaug.evolution import BASELINE, FOLLOWUP
 from lesionaug.prior import LesionPrior
 from lesionaug.record import Record
 from lesionaug.report.compare import MEASURES, Comparison, compare
@@ -74,7 +75,7 @@ def write_page(
 
 def prior_of(out: Path, line: dict) -> LesionPrior | None:
     """The prior that a case was drawn from; none where its file is not there any more."""
-    path = Record.read(out / line["files"][PLAN_FILE]).prior["path"]
+    path = Record.read(out / last_plan(line["files"])).prior["path"]
     if path and not Path(path).is_file():
         return None
     prior = LesionPrior.load(path)
@@ -129,14 +130,28 @@ def spread(lines: Sequence[dict], number: int) -> list[dict]:
 def draw(out: Path, line: dict) -> Picture:
     """The strip of a case."""
     channel = line["channels"][0]
-    home = (out / line["files"][PLAN_FILE]).parent
-    inputs = Record.read(out / line["files"][PLAN_FILE]).inputs
-    paths = {role: home / file.path for role, file in inputs.items()}
+    read = _read_pair if "changes" in line else _read_case
+    image = base64.b64encode(strip(read(out, line, channel))).decode()
+    return Picture(line, channel, f"data:image/jpeg;base64,{image}")
+
+
+def _read_case(out: Path, line: dict, channel: str) -> Volumes:
+    """Source before, case after."""
+    plan = out / last_plan(line["files"])
+    paths = {role: plan.parent / file.path for role, file in Record.read(plan).inputs.items()}
     before = paths[channel] if paths[channel].is_file() else None
     old = paths["lesions"] if "lesions" in paths and paths["lesions"].is_file() else None
     after, label = (out / line["files"][f"{name}.nii.gz"] for name in (channel, "lesion"))
-    image = base64.b64encode(strip(Volumes.read(after, label, before, old))).decode()
-    return Picture(line, channel, f"data:image/jpeg;base64,{image}")
+    return Volumes.read(after, label, before, old)
+
+
+def _read_pair(out: Path, line: dict, channel: str) -> Volumes:
+    """Baseline before, follow-up after."""
+    (before, old), (after, label) = (
+        [out / line["files"][at_visit(visit, f"{name}.nii.gz")] for name in (channel, "lesion")]
+        for visit in (BASELINE, FOLLOWUP)
+    )
+    return Volumes.read(after, label, before, old)
 
 
 def render(content: dict) -> str:

@@ -12,7 +12,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from scan_files import call, content, write_nifti, write_phantom
+from data_sets import manifest, stored
+from scan_files import call, content, write_nifti
 
 from lesionaug.dataset.cases import cases_of, part_of, seed_of
 from lesionaug.dataset.splits import folds_of
@@ -23,19 +24,6 @@ IMAGES = ("flair.nii.gz", "t1w.nii.gz", "lesion.nii.gz")
 FEW = ("--model", "parametric", "--num-lesions", 3)
 
 
-@pytest.fixture(scope="module")
-def patients(tmp_path_factory) -> Path:
-    """Two time points of one patient, and somebody healthy; as folders."""
-    root = tmp_path_factory.mktemp("patients")
-    for name in ("A_T1", "A_T2", "B"):
-        paths = write_phantom(make_folder(root / name))
-        paths["flair"].rename(root / name / "flair.nii.gz")
-        paths["t1w"].rename(root / name / "t1w.nii.gz")
-        paths["lesions"].rename(root / name / "lesion.nii.gz")
-    (root / "B" / "lesion.nii.gz").unlink()
-    return root
-
-
 def make_folder(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     return path
@@ -43,14 +31,6 @@ def make_folder(path: Path) -> Path:
 
 def generate(capsys, source: Path, output: Path, *more: object):
     return call(capsys, "generate", source, "--output", output, *FEW, *more)
-
-
-def stored(path: Path) -> np.ndarray:
-    return np.asarray(nib.load(path).dataobj)
-
-
-def manifest(output: Path) -> list[dict]:
-    return [json.loads(line) for line in (output / "manifest.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +81,7 @@ def test_parts_make_the_same_bytes(part_order, patients, whole, tmp_path, capsys
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [("--workers", 4), ("--dask", "local", "--workers", 2)], ids=["processes", "dask"])
+@pytest.mark.parametrize("how", [("--workers", 8), ("--dask", "local", "--workers", 2)], ids=["processes", "dask"])
 def test_workers_make_the_same_bytes(how, patients, whole, tmp_path, capsys):
     if "--dask" in how:
         pytest.importorskip("distributed")

@@ -8,7 +8,7 @@ import torch
 from scans import random_diffmask
 
 from lesionaug.models.base import EllipsoidMasks, MaskConditions, MaskGenerator, patch_offsets_mm
-from lesionaug.models.diffmask import cut_at_volume
+from lesionaug.models.flooding import cut_at_volume
 
 
 def conditions(volumes, extents, size=16, allowed=None):
