@@ -218,7 +218,7 @@ def batches(item, loader, **options):
     return torch.cat([batch["lesion"].as_tensor() for batch in found])
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_differ_and_can_be_reproduced(item, context):
     one, again = (batches(item, DataLoader, num_workers=2, multiprocessing_context=context) for _ in range(2))
     assert torch.equal(one, again)
