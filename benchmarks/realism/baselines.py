@@ -186,8 +186,8 @@ def populate(host: HostScan, donors: Sequence[Donor], maker: Maker, seed: int = 
         donor = _draw(foreign, volume, rng)
         box = room.place(donor.mask, rng)
         if box is not None:
-            _paint(host, painted, new, donor, maker, box, rng)
-    return HostResult(host, _to_scanner_units(host, painted), new)
+            paint(host, painted, new, donor, maker, box, rng)
+    return HostResult(host, to_scanner_units(host, painted), new)
 
 
 def _draw(donors: Sequence[Donor], volume: float, rng: np.random.Generator) -> Donor:
@@ -195,7 +195,16 @@ def _draw(donors: Sequence[Donor], volume: float, rng: np.random.Generator) -> D
     return donors[rng.choice(np.argsort(off)[:NEAREST])]
 
 
-def _paint(host, painted, new, donor, maker, box, rng) -> None:
+def paint(
+    host: HostScan,
+    painted: dict[str, Array],
+    new: Bool[Array, "i j k"],
+    donor: Donor,
+    maker: Maker,
+    box: tuple[slice, slice, slice],
+    rng: np.random.Generator,
+) -> None:
+    """Put a lesion into `painted`, the host's channels in robust units, and into `new`."""
     tissue = host.brain[box] & ~host.lesions[box]
     for channel, image in painted.items():
         mask, values = maker(site_of(image[box].copy(), donor.mask, tissue), donor, channel, rng)
@@ -203,7 +212,8 @@ def _paint(host, painted, new, donor, maker, box, rng) -> None:
     new[box] |= mask
 
 
-def _to_scanner_units(host: HostScan, painted: Mapping[str, Array]) -> dict[str, Array]:
+def to_scanner_units(host: HostScan, painted: Mapping[str, Array]) -> dict[str, Array]:
+    """Channels in robust units of a host in the units of its images."""
     found = {}
     for channel, image in host.images.items():
         values = image[host.brain].astype(np.float64)
