@@ -38,6 +38,7 @@ class Figure:
         diffmask: Folder of a mask model instead of the packaged one.
         lefusion: Folder of an inpainting model instead of the packaged one.
         seed: Of the plan.
+        halo: Whether lesions may show their partial volume around the label.
         outlines: Whether the label's contour is drawn.
     """
 
@@ -48,6 +49,7 @@ class Figure:
     diffmask: Path | None = None
     lefusion: Path | None = None
     seed: int = 0
+    halo: bool = False
     outlines: bool = False
 
 
@@ -74,7 +76,7 @@ def main(config: Figure) -> None:
 def _draw_host(block: np.ndarray, host: HostScan, synthesizer: LesionSynthesizer, config: Figure) -> None:
     scan = scan_of(host)
     plan = synthesizer.plan(
-        scan, torch.Generator().manual_seed(config.seed), PlanOptions(num_lesions=5 * config.lesions)
+        scan, torch.Generator().manual_seed(config.seed), PlanOptions(num_lesions=5 * config.lesions, halo=config.halo)
     )
     after = synthesizer.render(scan, plan)
     new = (after.lesion_mask & ~scan.lesion_mask)[0].numpy()

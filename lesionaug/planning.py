@@ -53,7 +53,7 @@ def plan_lesions(prior: LesionPrior, scan: Scan, generator: torch.Generator, opt
         contrast = factor * prior.contrast.draw_lesion(size.volume_mm3, rows, offset, generator)
         pairs = tuple((channel, round(float(c), 4)) for channel, c in zip(scan.channels, contrast, strict=True))
         seed = int(torch.randint(2**63 - 1, (), generator=generator))
-        lesions.append(LesionSpec(center, size.diameter_mm, size.extent_mm, pairs, seed))
+        lesions.append(LesionSpec(center, size.diameter_mm, size.extent_mm, pairs, seed, halo=options.halo))
     goal.warn(lesions)
     return LesionPlan(tuple(lesions), overlap=options.overlap)
 

@@ -34,6 +34,8 @@ class PlanOptions:
         regions: Names from `lesionaug.scan.REGIONS`.
         contrast: Factor on the drawn contrast, or a range to draw it from.
         overlap: Whether new lesions may touch old ones.
+        halo: Whether the partial volume of a lesion may be painted around its label, as it lies around real ones.
+            Without it no voxel outside new labels changes, and lesions end too sharply, above all in blurred scans.
 
     Raises:
         LesionAugError: A value that cannot be meant.
@@ -45,6 +47,7 @@ class PlanOptions:
     regions: tuple[str, ...] | None = None
     contrast: float | tuple[float, float] = 1.0
     overlap: bool = False
+    halo: bool = False
 
     def __post_init__(self) -> None:
         """Check what was asked for."""

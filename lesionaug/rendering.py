@@ -53,7 +53,10 @@ class RenderRequest:
 
 @dataclass(frozen=True)
 class RenderedLesion:
-    """A lesion in its patch: the mask, and intensities that count inside it alone."""
+    """A lesion in its patch: the mask, and the background with the lesion.
+
+    Outside the mask intensities count only where the lesion may have a halo, and are the background's elsewhere.
+    """
 
     mask: Mask
     image: Volume
@@ -156,6 +159,7 @@ class DiffusionRenderer:
                 channels=channels,
                 mask=mask,
                 brain=brain,
+                halo=torch.tensor([lesion.spec.halo for lesion in batch]),
                 contrast=torch.stack([_contrast(lesion.spec, channels) for lesion in batch]).to(self.device),
             ),
             generators,

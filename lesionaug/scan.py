@@ -69,6 +69,7 @@ class LesionSpec:
             the scan's robust scale (`lesionaug.intensity`).
         seed: Of this lesion alone.
         grown: Share of the volume that is there; the rest has not grown yet, or has gone.
+        halo: Whether its partial volume around the label may be painted.
     """
 
     center: tuple[int, int, int]
@@ -77,6 +78,7 @@ class LesionSpec:
     contrast: tuple[tuple[str, float], ...]
     seed: int
     grown: float = 1.0
+    halo: bool = False
 
     @property
     def volume_mm3(self) -> float:
@@ -93,6 +95,7 @@ class LesionSpec:
             contrast=tuple((channel, float(value)) for channel, value in fields["contrast"]),
             seed=int(fields["seed"]),
             grown=float(fields.get("grown", 1.0)),
+            halo=bool(fields.get("halo", False)),
         )
 
 

@@ -76,7 +76,7 @@ class SubjectKeys:
             _put(image, change.indices, torch.from_numpy(values), subject, in_place)
         if self.label not in subject:
             subject.add_image(tio.LabelMap(tensor=parts.label, affine=parts.affine), self.label)
-        _put(_image(subject, self.label), change.indices, torch.tensor(parts.lesions[1]), subject, in_place)
+        _put(_image(subject, self.label), change.lesions, torch.tensor(parts.lesions[1]), subject, in_place)
 
     def with_label(self, subject: tio.Subject) -> tio.Subject:
         """The subject, or where it needs a label a shallow copy that has an empty one."""

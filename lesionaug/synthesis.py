@@ -1,7 +1,7 @@
 """Plan, then render: a scan in, the same scan with new lesions out.
 
 scan ──► plan ──────► render ─────────────────────────► scan
-LesionPrior  cut patches → Renderer → paste    image changed only inside new lesions
+LesionPrior  cut patches → Renderer → paste    image changed only inside new lesions, or in their halos if asked
 + generator                                    label = old lesions + new lesions
 """
 
@@ -17,10 +17,13 @@ from lesionaug.patches import PatchGrid, cut, cut_mask, uncut, uncut_mask
 from lesionaug.prior import LesionPrior, PlanOptions
 from lesionaug.rendering import DiffusionRenderer, LesionRequest, Progress, RenderedLesion, Renderer, RenderRequest
 from lesionaug.scan import LesionPlan, LesionSpec, Scan
-from lesionaug.types import Mask
+from lesionaug.types import Mask, Volume
 
 LEAST_COVERED = 0.2
 """Contrast is raised no further than to this coverage: a lesion of a voxel in a slice six times as thick stays dim."""
+
+FAINTEST = 0.01
+"""Units of the scan's robust scale below which the tail of a halo is left out."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,9 @@ class LesionSynthesizer:
     def render(self, scan: Scan, plan: LesionPlan, progress: Progress | None = None) -> Scan:
         """The scan with the plan's lesions; depends on nothing but its arguments.
 
-        Every voxel outside the new lesions keeps its bits. Lesions are painted into the scan as it was given, not into
-        each other; where two meet, the earlier keeps its voxels.
+        Every voxel outside the new lesions, and outside their halos where they may have any, keeps its bits. Lesions
+        are painted into the scan as it was given, not into each other; where two meet, the earlier keeps its voxels,
+        and a label goes before a halo.
         """
         if not plan.lesions:
             return scan
@@ -87,7 +91,7 @@ def paste(
     free: Mask,
 ) -> Scan:
     """Write rendered lesions into a copy of the scan."""
-    image, new = scan.image.clone(), torch.zeros_like(scan.lesion_mask)
+    image, new, painted = scan.image.clone(), torch.zeros_like(scan.lesion_mask), torch.zeros_like(scan.lesion_mask)
     for lesion, asked, grid in zip(rendered, request.lesions, grids, strict=True):
         mask, box = uncut_mask(lesion.mask, grid, scan.shape)
         # The change, not the value, is brought to the scan's voxels: its own detail stays where patches are coarser.
@@ -95,10 +99,18 @@ def paste(
         change = change / _covered(lesion.mask, mask, grid, scan.shape)
         here = (slice(None), *box)
         mask = mask & free[here] & ~new[here]
-        changed = image[here].float() + change * scale.spread[:, None, None, None]
-        image[here] = torch.where(mask, changed.to(image.dtype), image[here])
+        reach = mask
+        if asked.spec.halo:
+            reach = mask | (_visible(change) & free[here] & ~painted[here])
+        changed = scan.image[here].float() + change * scale.spread[:, None, None, None]
+        image[here] = torch.where(reach, changed.to(image.dtype), image[here])
         new[here] |= mask
+        painted[here] |= reach
     return replace(scan, image=image, lesion_mask=scan.lesion_mask | new)
+
+
+def _visible(change: Volume) -> Mask:
+    return (change.abs() > FAINTEST).any(dim=0, keepdim=True)
 
 
 def _covered(patch_mask: Mask, mask: Mask, grid: PatchGrid, shape: tuple[int, ...]) -> float:

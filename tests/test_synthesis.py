@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from scans import random_diffmask, random_lefusion, small_plan, small_scan
+from torch.nn.functional import max_pool3d
 
 from lesionaug.intensity import lesion_contrast, robust_scale
 from lesionaug.models.base import ConstantContrast, EllipsoidMasks
@@ -20,6 +21,10 @@ RENDERERS = {
 }
 
 
+def with_halos(plan):
+    return LesionPlan(tuple(replace(spec, halo=True) for spec in plan))
+
+
 @pytest.fixture(params=RENDERERS)
 def synthesizer(request):
     return LesionSynthesizer(prior=LesionPrior.load(), renderer=RENDERERS[request.param]())
@@ -33,6 +38,27 @@ def test_nothing_changes_outside_new_lesions(synthesizer):
     assert torch.equal(after.image.masked_fill(new, 0), scan.image.masked_fill(new, 0))
     assert torch.equal(after.lesion_mask, scan.lesion_mask | new)
     assert not torch.equal(after.image, scan.image)
+
+
+def test_a_halo_changes_no_label_and_nothing_far_from_lesions(synthesizer):
+    scan, plan = small_scan(), small_plan()
+    bare, after = (synthesizer.render(scan, each) for each in (plan, with_halos(plan)))
+    assert torch.equal(after.lesion_mask, bare.lesion_mask)
+    new = after.lesion_mask & ~scan.lesion_mask
+    near = max_pool3d(new.float(), 9, stride=1, padding=4) > 0
+    assert torch.equal(after.image[:, ~near[0]], scan.image[:, ~near[0]])
+    kept = ~scan.brain | scan.lesion_mask
+    assert torch.equal(after.image[:, kept[0]], scan.image[:, kept[0]])
+
+
+def test_a_halo_is_a_part_of_the_lesion_next_to_it():
+    scan, plan = small_scan(), with_halos(small_plan(1))
+    synthesizer = LesionSynthesizer(prior=LesionPrior.load(), renderer=RENDERERS["mixed"]())
+    after = synthesizer.render(scan, plan)
+    new = after.lesion_mask & ~scan.lesion_mask
+    next_to_it = (max_pool3d(new.float(), 3, stride=1, padding=1) > 0) & ~new
+    change = (after.image - scan.image)[0]
+    assert 0.02 < change[next_to_it[0]].mean() / change[new[0]].mean() < 0.8
 
 
 def test_the_scan_given_is_not_touched(synthesizer):

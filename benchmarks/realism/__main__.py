@@ -94,6 +94,7 @@ class Generator:
             of the host's own (brightness then gives nothing away).
         hosts: Scans whose real lesions are compared with.
         seeds: Of places, masks and noise; the table gives the mean.
+        halo: Whether lesions may show their partial volume around the label.
         num_steps: Network calls per lesion, instead of each model's own.
     """
 
@@ -105,6 +106,7 @@ class Generator:
     contrast: Literal["prior", "donors", "host"] = "prior"
     hosts: tuple[str, ...] = DEFAULT_HOSTS
     seeds: tuple[int, ...] = (0,)
+    halo: bool = False
     num_steps: int | None = None
 
     def run(self) -> None:
@@ -118,6 +120,7 @@ class Generator:
             contrasts=self.contrast,
             donors=tuple(donor for name in DONOR_SCANS for donor in donors_of(scans[name])),
             masks=real if self.masks == "real" else None,
+            halo=self.halo,
         )
         found, results = _test(self.model, [scans[name] for name in self.hosts], self.seeds, test.populate)
         print("\n".join(auc_lines(found)))

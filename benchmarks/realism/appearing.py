@@ -13,6 +13,7 @@ from jaxtyping import Float
 from benchmarks.measure import provenance
 from benchmarks.realism.appearance import robust_units
 from benchmarks.realism.followup import RULE, Appeared, Pair, appeared, painted, prior_contrasts
+from lesionaug.synthesis import LesionSynthesizer
 
 Array = np.ndarray
 SHOWN = ("contrast", "sd", "edge_gradient", "highpass", "autocorrelation", "profile_-1", "profile_+0", "profile_+1")
@@ -47,6 +48,7 @@ class Appearing:
         lefusion: Folder of an inpainting model instead of the packaged one.
         patients: Of the longitudinal data, with both studies.
         seed: Of the prior's contrasts.
+        halo: Whether lesions may show their partial volume around the label.
         figure: Image of the largest components before, ours and real.
         columns: Components in the figure.
         output: JSON file for all of it, with hardware, versions and commit.
@@ -55,6 +57,7 @@ class Appearing:
     lefusion: Path | None = None
     patients: tuple[str, ...] = ("patient01", "patient03", "patient19")
     seed: int = 0
+    halo: bool = False
     figure: Path | None = None
     columns: int = 8
     output: Path | None = None
@@ -65,7 +68,7 @@ class Appearing:
 
         origin = provenance()
         ours, flat = load_synthesizer(lefusion=self.lefusion), load_synthesizer("parametric")
-        found = [one for patient in self.patients for one in _measured(Pair.load(patient), ours, flat, self.seed)]
+        found = [one for patient in self.patients for one in self._measured(Pair.load(patient), ours, flat)]
         if not found:
             raise ValueError(f"Expected components that appeared in {', '.join(self.patients)}, got none; name others")
         print("\n".join(table(found)))
@@ -74,17 +77,17 @@ class Appearing:
         if self.output:
             write(self, origin, found)
 
-
-def _measured(pair: Pair, ours, flat, seed: int) -> list[Measured]:
-    lesions = list(appeared(pair))
-    if not lesions:
-        return []
-    images = {BEFORE: robust_units(pair.study1, pair.brain), REAL: robust_units(pair.study2, pair.brain)}
-    real = [lesion.features(images[REAL])["contrast"] for lesion in lesions]
-    images[GIVEN] = painted(ours, pair, lesions, real)
-    images[PRIOR] = painted(ours, pair, lesions, prior_contrasts(ours.prior, pair, lesions, seed))
-    images[FLAT] = painted(flat, pair, lesions, real)
-    return [_measure(lesion, images) for lesion in lesions]
+    def _measured(self, pair: Pair, ours: LesionSynthesizer, flat: LesionSynthesizer) -> list[Measured]:
+        lesions = list(appeared(pair))
+        if not lesions:
+            return []
+        images = {BEFORE: robust_units(pair.study1, pair.brain), REAL: robust_units(pair.study2, pair.brain)}
+        real = [lesion.features(images[REAL])["contrast"] for lesion in lesions]
+        drawn = prior_contrasts(ours.prior, pair, lesions, self.seed)
+        images[GIVEN] = painted(ours, pair, lesions, real, halo=self.halo)
+        images[PRIOR] = painted(ours, pair, lesions, drawn, halo=self.halo)
+        images[FLAT] = painted(flat, pair, lesions, real, halo=self.halo)
+        return [_measure(lesion, images) for lesion in lesions]
 
 
 def _measure(lesion: Appeared, images: Mapping[str, Array]) -> Measured:

@@ -163,7 +163,7 @@ class GivenPatches:
 
 
 def painted(
-    synthesizer: LesionSynthesizer, pair: Pair, lesions: Sequence[Appeared], contrasts: Sequence[float]
+    synthesizer: LesionSynthesizer, pair: Pair, lesions: Sequence[Appeared], contrasts: Sequence[float], *, halo: bool
 ) -> Float[Array, "i j k"]:
     """Study 1 with the lesions of study 2 painted in, in robust units of study 1.
 
@@ -172,10 +172,12 @@ def painted(
         pair: Where.
         lesions: Of this pair; the number of each is its seed.
         contrasts: Of each.
+        halo: Whether they may show their partial volume around the label.
     """
     renderer, scan = synthesizer.renderer, pair.scan
     specs = tuple(
-        _spec(lesion, contrast, seed) for seed, (lesion, contrast) in enumerate(zip(lesions, contrasts, strict=True))
+        replace(_spec(lesion, contrast, seed), halo=halo)
+        for seed, (lesion, contrast) in enumerate(zip(lesions, contrasts, strict=True))
     )
     masks = {spec.seed: _patch(lesion, spec, renderer) for lesion, spec in zip(lesions, specs, strict=True)}
     given = DiffusionRenderer(GivenPatches(masks), renderer.inpainter, renderer.device)

@@ -166,18 +166,21 @@ class GeneratorTest:
             `host`: those of the host's own, which leaves edge and texture to tell the groups apart.
         donors: Real lesions whose contrasts are used.
         masks: Real masks by patient, used in place of those that the synthesiser draws; `None` draws them.
+        halo: Whether lesions may show their partial volume around the label.
     """
 
     synthesizer: LesionSynthesizer
     contrasts: Contrasts = "prior"
     donors: tuple[Donor, ...] = ()
     masks: Mapping[str, Bool[Array, "i j k"]] | None = None
+    halo: bool = False
 
     def populate(self, host: HostScan, seed: int = 0) -> HostResult:
         """Put 1.5 lesions per real one, of the same volumes, into the white matter of a host."""
         rng, scan = np.random.default_rng(seed), scan_of(host)
         wanted = like_the_real(host, rng) if self.masks is None else real_shapes(host, self.masks, rng)
         plan, footprints = placed_plan(host, scan, wanted, self._contrasts(host, scan, wanted, seed, rng), rng)
+        plan = LesionPlan(tuple(replace(spec, halo=self.halo) for spec in plan))
         if self.masks is not None:
             scan = replace(scan, eligible=scan.brain.float())  # a real shape keeps the corner that leaves white matter
         rendered = self._synthesizer(footprints).render(scan, plan)

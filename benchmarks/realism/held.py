@@ -51,6 +51,7 @@ class Held:
         plans: For each site.
         splits: Halvings of the patients.
         seeds: Of the two-sample test; the table gives the mean.
+        halo: Whether lesions may show their partial volume around the label.
         parts: What is measured.
         output: JSON file for all of it, with hardware, versions and commit.
     """
@@ -65,6 +66,7 @@ class Held:
     plans: int = 6
     splits: int = 4
     seeds: tuple[int, ...] = (0, 1, 2)
+    halo: bool = False
     parts: tuple[Literal["plans", "masks", "hosts"], ...] = ("plans", "masks", "hosts")
     output: Path | None = None
 
@@ -148,7 +150,7 @@ def _populated(config: Held) -> list[list[HostResult]]:
     from lesionaug.synthesis import load_synthesizer
 
     synthesizer = load_synthesizer(diffmask=config.diffmask, lefusion=config.lefusion, prior=config.prior)
-    test, hosts = GeneratorTest(synthesizer), [load_host(name) for name in config.hosts]
+    test, hosts = GeneratorTest(synthesizer, halo=config.halo), [load_host(name) for name in config.hosts]
     return [[test.populate(host, seed) for host in hosts] for seed in config.seeds]
 
 

@@ -44,6 +44,7 @@ class Page:
         hosts: Scans, best those that the models never saw.
         channel: Contrast shown.
         each: Lesions of each kind.
+        halo: Whether lesions may show their partial volume around the label.
         min_voxels: Smaller lesions are left out.
         seed: Of places, masks, noise and order.
     """
@@ -54,6 +55,7 @@ class Page:
     hosts: tuple[str, ...] = DEFAULT_HOSTS
     channel: str = "flair"
     each: int = 24
+    halo: bool = False
     min_voxels: int = MIN_VOXELS
     seed: int = 0
 
@@ -62,7 +64,7 @@ class Page:
         from benchmarks.realism.generator import GeneratorTest
         from lesionaug.synthesis import load_synthesizer
 
-        test = GeneratorTest(load_synthesizer(diffmask=self.diffmask, lefusion=self.lefusion))
+        test = GeneratorTest(load_synthesizer(diffmask=self.diffmask, lefusion=self.lefusion), halo=self.halo)
         results = [test.populate(load_host(name), self.seed) for name in self.hosts]
         tiles = shuffled([tile for result in results for tile in tiles_of(result, self)], self.each, self.seed)
         self.output.parent.mkdir(parents=True, exist_ok=True)

@@ -43,6 +43,8 @@ class NnunetSettings:
         regions: Names from `lesionaug.scan.REGIONS` to which lesions are confined.
         contrast: Factor on the contrast that the prior draws, or a range to draw the factor from.
         overlap: Whether new lesions may touch old ones.
+        halo: Whether lesions may show their partial volume around the label, as real ones do; without it no voxel
+            outside new labels changes.
         channels: Model channel (`flair`, `t1w`, `t2w`) to name or number in dataset.json; found by name if empty.
         lesion_label: Name of the label in dataset.json; the one whose name says so if not given.
         model: Packaged pair of models.
@@ -73,6 +75,7 @@ class NnunetSettings:
     regions: tuple[str, ...] | None = None
     contrast: float | tuple[float, float] = 1.0
     overlap: bool = False
+    halo: bool = False
     channels: Mapping[str, str | int] = field(default_factory=dict)
     lesion_label: str | None = None
     model: str = "default"
@@ -133,6 +136,7 @@ class NnunetSettings:
             regions=self.regions,
             contrast=self.contrast,
             overlap=self.overlap,
+            halo=self.halo,
         )
 
 

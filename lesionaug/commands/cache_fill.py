@@ -31,6 +31,7 @@ class Variety:
         regions: Any of periventricular, juxtacortical, infratentorial, deep_white_matter.
         contrast: Factor on the brightness difference to the tissue around, or two numbers.
         overlap: Let new lesions touch old ones.
+        halo: Let lesions show their partial volume around the label, as real ones do.
     """
 
     num_lesions: tuple[int, ...] = ()
@@ -39,6 +40,7 @@ class Variety:
     regions: tuple[str, ...] = ()
     contrast: tuple[float, ...] = (1.0,)
     overlap: bool = False
+    halo: bool = False
 
     def arguments(self) -> dict[str, Any]:
         """For the transform."""

@@ -23,6 +23,7 @@ class Lesions:
         regions: Any of periventricular, juxtacortical, infratentorial, deep_white_matter.
         contrast: Factor on the brightness difference to the tissue around.
         overlap: Let new lesions touch old ones.
+        halo: Let lesions show their partial volume around the label, as real ones do.
     """
 
     seed: int = 0
@@ -32,6 +33,7 @@ class Lesions:
     regions: tuple[str, ...] = ()
     contrast: float = 1.0
     overlap: bool = False
+    halo: bool = False
 
     def plan_options(self) -> PlanOptions:
         """For the synthesiser."""
@@ -44,6 +46,7 @@ class Lesions:
             regions=self.regions or None,
             contrast=self.contrast,
             overlap=self.overlap,
+            halo=self.halo,
         )
 
 

@@ -46,6 +46,7 @@ class PaintConditions:
         mask: Where to paint.
         brain: Brain tissue and ventricles; intensities elsewhere mean nothing.
         contrast: Mean lesion intensity minus that of the tissue around it, per channel, same units.
+        halo: Which lesions may show their partial volume around the mask; none if not given.
     """
 
     background: Patches
@@ -53,6 +54,7 @@ class PaintConditions:
     mask: PatchMasks
     brain: PatchMasks
     contrast: Float[Tensor, "batch channels"]
+    halo: Bool[Tensor, " batch"] | None = None
 
 
 @runtime_checkable
@@ -94,7 +96,10 @@ class Inpainter(Protocol):
         ...
 
     def __call__(self, conditions: PaintConditions, generators: Sequence[torch.Generator]) -> Patches:
-        """Intensities like `conditions.background`; only those inside the mask are used."""
+        """The background with lesions: outside mask and halo every voxel keeps its bits.
+
+        Whether a lesion gets the halo it may have is the model's choice.
+        """
         ...
 
 

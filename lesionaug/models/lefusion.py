@@ -25,7 +25,7 @@ from lesionaug.models.base import PATCH_SHAPES, PaintConditions
 from lesionaug.models.checkpoints import settings_from
 from lesionaug.models.few_steps import sample_in_few_steps
 from lesionaug.models.grain import blur, grain_level, grain_of, masked_median
-from lesionaug.models.softening import as_blurred_as_the_scan
+from lesionaug.models.softening import as_blurred_as_the_scan, smooth_tissue
 from lesionaug.networks.compact import CompactConfig, CompactUNet, restore
 from lesionaug.types import Patches, PatchMasks
 
@@ -177,10 +177,11 @@ class LeFusion:
         painted = problem.level[:, :, None, None, None] + problem.plateau + lesion
         own = [self.channels.index(channel) for channel in conditions.channels]
         shares = self._per_channel(self.config.softness, conditions.channels)
-        painted, fade = as_blurred_as_the_scan(painted[:, own], conditions, shares)
-        painted = painted + self._grain(conditions)
-        painted = _match_mean(painted, problem.level[:, own] + conditions.contrast, fade)
-        return torch.where(conditions.mask, painted, conditions.background)
+        change, shown = as_blurred_as_the_scan(painted[:, own], conditions, shares)
+        healthy = smooth_tissue(conditions) + self._grain(conditions)
+        painted = torch.where(conditions.mask, healthy, conditions.background) + change
+        painted = _match_mean(painted, problem.level[:, own] + conditions.contrast, shown, conditions.mask)
+        return torch.where(shown > 0, painted, conditions.background)
 
     def sample(self, problem: PaintProblem, generators: Sequence[torch.Generator]) -> Patches:
         """The lesion's difference from the plateau, down to the noise level at which the host's grain takes over."""
@@ -219,10 +220,10 @@ def _spread(conditions: PaintConditions, channels: tuple[str, ...]) -> tuple[Pat
     return background, contrast, present
 
 
-def _match_mean(painted: Patches, wanted: Float[Tensor, "batch channels"], fade: Patches) -> Patches:
-    """Lift each lesion until its core, where it is not half faded, has the mean that was asked for."""
-    core = fade > 0.5
+def _match_mean(painted: Patches, wanted: Float[Tensor, "batch channels"], shown: Patches, mask: PatchMasks) -> Patches:
+    """Lift each lesion until its core, where half of its contrast or more shows, has the mean that was asked for."""
+    core = (shown >= 0.5) & mask
     voxels = core.flatten(2).sum(dim=2).clamp(min=1)
     mean = (painted * core).flatten(2).sum(dim=2) / voxels
-    share = (fade * core).flatten(2).sum(dim=2) / voxels
-    return painted + ((wanted - mean) / share.clamp(min=0.5))[:, :, None, None, None] * fade
+    share = (shown * core).flatten(2).sum(dim=2) / voxels
+    return painted + ((wanted - mean) / share.clamp(min=0.5))[:, :, None, None, None] * shown

@@ -1,7 +1,8 @@
 """Lesions as blurred as the scan they are painted into.
 
-In a blurred scan half of a lesion's blur lies outside any mask, where nothing may be painted. So the mask is taken for
-all that can be seen of the lesion, not for its half height: the contrast is a hill that ends at the mask's rim.
+A part of a lesion's blur lies outside its label: partial volume. Where that may be painted (`halo`), a lesion is flat
+in its label and falls off around it. Where nothing may be painted outside, its contrast falls off inside instead, half
+as far as its blur would have it: less, and its rim looks cut out; more, and the label holds what nobody can see.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ from lesionaug.types import Patches
 
 FOOT = 0.2  # share of a lesion's voxels that a blurred scan hardly shows
 FLANK = 0.9  # of the way from foot to summit at which a blurred lesion is as bright as it gets
-FULLY_BLURRED = 0.7  # voxels of excess blur from which a lesion is a hill without a plateau
+FADES = 0.5  # of the way to such a hill
+FULLY_BLURRED = 0.7  # voxels of excess blur from which a scan counts as blurred throughout
+SHARP_HALO = 0.6  # voxels; with it the first voxel outside a lesion in a sharp scan is as bright as in patients
+TIGHT = 2.0  # raters of blurred scans draw lesions tighter than half height: so much more is left outside
+FAINTEST = 0.02  # share of a lesion's contrast below which a halo ends
+CONTINUED = 1.0  # voxels; a halo has the contrast of the rim next to it
 
 
 def as_blurred_as_the_scan(
     painted: Patches, conditions: PaintConditions, shares: Float[Tensor, " channels"]
 ) -> tuple[Patches, Patches]:
-    """Blur the change that a lesion makes to the smooth tissue below it, and let it fade towards its rim.
+    """Blur the change that a lesion makes to the smooth tissue below it, and let it fall off at its rim.
 
     Args:
         painted: A lesion as sharp as those learnt from.
@@ -30,20 +36,29 @@ def as_blurred_as_the_scan(
         shares: Part of the scan's excess blur that each channel is given.
 
     Returns:
-        The softened lesion, and the share of its contrast that each voxel of its mask shows.
+        The change, and the share of the lesion's contrast that each voxel shows: zero where nothing is painted.
     """
     tissue = conditions.brain & ~conditions.mask
-    smooth = conditions.background - grain_of(conditions.background, conditions.brain)
     excess = excess_blur(scanner_blur(conditions.background, tissue, conditions.mask))
     sigmas = excess * shares.to(excess)[:, None]
     mask = conditions.mask.expand_as(painted).to(painted)
     inside = blur_each(mask, sigmas).clamp(min=1e-3)
-    fade = fading(inside, mask, sigmas)
-    return smooth + blur_each((painted - smooth) * mask, sigmas) / inside * fade, fade
+    change = blur_each((painted - smooth_tissue(conditions)) * mask, sigmas) / inside
+    shown = fading(inside, mask, sigmas)
+    if conditions.halo is not None:
+        wanted = conditions.halo.to(mask.device)[:, None, None, None, None]
+        shown = torch.where(wanted, halo(mask, excess) * conditions.brain, shown)
+        change = torch.where(conditions.mask, change, continued(change, mask))
+    return change * shown, shown
+
+
+def smooth_tissue(conditions: PaintConditions) -> Patches:
+    """The background without its grain."""
+    return conditions.background - grain_of(conditions.background, conditions.brain)
 
 
 def fading(inside: Patches, mask: Patches, sigmas: Float[Tensor, "batch channels 3"]) -> Patches:
-    """Share of a lesion's contrast that each voxel shows: one in a sharp scan, a hill in a blurred one.
+    """Share of a lesion's contrast that its voxels show: one in a sharp scan, half way to a hill in a blurred one.
 
     Args:
         inside: The mask, blurred.
@@ -54,5 +69,26 @@ def fading(inside: Patches, mask: Patches, sigmas: Float[Tensor, "batch channels
     foot = values.nanquantile(FOOT, dim=2)[:, :, None, None, None]
     summit = (inside * mask).amax(dim=(2, 3, 4), keepdim=True)
     hill = ((inside - foot) / (FLANK * (summit - foot)).clamp(min=1e-3)).clamp(0, 1)
-    blurred = ((sigmas**2).mean(dim=2) / FULLY_BLURRED**2).clamp(max=1)[:, :, None, None, None]
-    return (1 - blurred * (1 - hill)) * mask
+    return (1 - FADES * _blurred(sigmas) * (1 - hill)) * mask
+
+
+def halo(mask: Patches, excess: Float[Tensor, "batch channels 3"]) -> Patches:
+    """Share of a lesion's contrast that voxels show: one in its mask, its partial volume around it.
+
+    Args:
+        mask: Ones and zeros, for each channel.
+        excess: Blur of the scan beyond that of a sharp one, voxels.
+    """
+    height = (1 + TIGHT * _blurred(excess)) * blur_each(mask, (excess**2 + SHARP_HALO**2).sqrt())
+    return torch.where(mask > 0, 1.0, torch.where(height > FAINTEST, height.clamp(max=1), 0.0))
+
+
+def continued(change: Patches, mask: Patches) -> Patches:
+    """What a lesion changes in its mask, carried on outward."""
+    width = change.new_full((*change.shape[:2], 3), CONTINUED)
+    return blur_each(change * mask, width) / blur_each(mask, width).clamp(min=1e-3)
+
+
+def _blurred(sigmas: Float[Tensor, "batch channels 3"]) -> Patches:
+    """From zero for a sharp scan to one."""
+    return ((sigmas**2).mean(dim=2) / FULLY_BLURRED**2).clamp(max=1)[:, :, None, None, None]

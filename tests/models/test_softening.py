@@ -1,5 +1,7 @@
 """Lesions take on the blur of their scan, along each axis, and none in a sharp scan."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,7 +9,9 @@ from lesionaug.models.base import PaintConditions
 from lesionaug.models.grain import blur_each, scanner_blur
 from lesionaug.models.softening import as_blurred_as_the_scan
 
+SHARP = (0.3, 0.3, 0.3)
 THICK_SLICES = (0.6, 0.6, 1.2)
+BLURRED = (1.2, 1.2, 1.2)
 
 
 def scan(widths, seed=0):
@@ -19,8 +23,8 @@ def scan(widths, seed=0):
     return PaintConditions(background, ("flair",), mask, torch.ones_like(mask), torch.ones(1, 1))
 
 
-def softened(widths):
-    conditions = scan(widths)
+def softened(widths, *, halo=False):
+    conditions = replace(scan(widths), halo=torch.tensor([halo]))
     flat = torch.full_like(conditions.background, 10.0)
     return as_blurred_as_the_scan(flat, conditions, torch.ones(1))
 
@@ -32,17 +36,34 @@ def test_blur_is_found_along_each_axis():
 
 
 def test_a_lesion_in_a_sharp_scan_keeps_its_contrast_to_the_rim():
-    _, fade = softened((0.3, 0.3, 0.3))
-    assert fade[scan((0.3, 0.3, 0.3)).mask].min() == 1
+    _, shown = softened(SHARP)
+    assert shown[scan(SHARP).mask].min() == 1
 
 
-def test_a_lesion_in_a_blurred_scan_ends_softly():
-    painted, fade = softened((1.2, 1.2, 1.2))
-    assert painted[0, 0, 16, 16, 16] > 9
-    assert fade[0, 0, 12, 12, 12] < 0.1
-    assert fade[0, 0, 16, 16, 12] < fade[0, 0, 16, 16, 14]
+def test_a_lesion_in_a_blurred_scan_ends_softly_in_its_label():
+    change, shown = softened(BLURRED)
+    assert change[0, 0, 16, 16, 16] > 9
+    assert 0.4 < shown[0, 0, 12, 12, 12] < 0.6
+    assert shown[0, 0, 16, 16, 12] < shown[0, 0, 16, 16, 14]
+    assert (shown[~scan(BLURRED).mask] == 0).all()
 
 
 def test_it_is_soft_along_the_axis_that_is_blurred():
-    _, fade = softened(THICK_SLICES)
-    assert fade[0, 0, 16, 16, 12] < fade[0, 0, 12, 16, 16]
+    _, shown = softened(THICK_SLICES)
+    assert shown[0, 0, 16, 16, 12] < shown[0, 0, 12, 16, 16]
+
+
+@pytest.mark.parametrize("widths", [SHARP, THICK_SLICES, BLURRED])
+def test_with_a_halo_a_lesion_is_whole_in_its_label_and_falls_off_around_it(widths):
+    _, shown = softened(widths, halo=True)
+    assert (shown[scan(widths).mask] == 1).all()
+    outward = shown[0, 0, 16, 16, :12].flip(0)
+    assert 0 < outward[0] < 1
+    assert (outward.diff() <= 0).all()
+    assert outward[6] == 0
+
+
+def test_a_halo_is_wider_in_a_blurred_scan_and_along_its_blurred_axis():
+    sharp, thick, blurred = (softened(widths, halo=True)[1][0, 0] for widths in (SHARP, THICK_SLICES, BLURRED))
+    assert sharp.sum() < thick.sum() < blurred.sum()
+    assert thick[16, 16, 10] > thick[10, 16, 16]
