@@ -23,6 +23,7 @@ from benchmarks.realism.hosts import (
 from benchmarks.realism.memorisation import MIN_MM3, memorisation
 from benchmarks.realism.report import AIMS, by_chance
 from benchmarks.realism.shape import ks_distance, lesions_of, shape_distances, shape_table, split_half_floors
+from benchmarks.realism.textures import texture_copies
 from benchmarks.realism.yardsticks import HEAD, Yardstick, middle_and_worst
 
 Array = np.ndarray
@@ -46,6 +47,7 @@ class Held:
             halves of the patients and judged by the other halves.
         held: Patients whose masks the mask model never saw.
         hosts: Scans that the inpainting model never saw, for the two-sample test.
+        learnt: Scans that it learnt from, whose textures it might have learnt by heart.
         sites: Scans that plans are made for.
         masks: Drawn, at the volumes and control spheres of held lesions.
         plans: For each site.
@@ -61,6 +63,7 @@ class Held:
     prior: Path | None = None
     held: tuple[str, ...] = ("patient03", "patient10", "patient16", "patient20")
     hosts: tuple[str, ...] = DEFAULT_HOSTS
+    learnt: tuple[str, ...] = ("patient19", "P14_T1", "P14_T2", "P14_T3", "P14_T4")
     sites: tuple[str, ...] = ("flair_example", "patient07", "patient19", "P14_T1", "P18_T1")
     masks: int = 300
     plans: int = 6
@@ -142,7 +145,14 @@ def host_rows(config: Held) -> list[Yardstick]:
     """Two-sample test in the same scan, and what tells the lesions apart."""
     results = _populated(config)
     rows = [row for channels in CHANNEL_SETS for row in _auc_rows(results, channels)]
-    return [*rows, *_appearance_rows([result for seed in results for result in seed])]
+    everything = [result for seed in results for result in seed]
+    return [*rows, _texture_row(config, everything), *_appearance_rows(everything)]
+
+
+def _texture_row(config: Held, results: Sequence[HostResult]) -> Yardstick:
+    found = texture_copies(results, [load_host(name) for name in config.learnt])
+    note = f"{found.count} lesions; highest correlation {found.highest:.2f}, of a real one {found.real_highest:.2f}"
+    return Yardstick("memorised textures, share", found.share_above, MAX_COPIED, floor=found.real_above, note=note)
 
 
 def _populated(config: Held) -> list[list[HostResult]]:

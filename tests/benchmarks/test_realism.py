@@ -9,7 +9,7 @@ from scipy import ndimage
 
 pytest.importorskip("sklearn", reason="the realism benchmark needs scikit-learn")
 
-from benchmarks.realism import generator, hosts, location, masks, memorisation, report, shape
+from benchmarks.realism import generator, hosts, location, masks, memorisation, report, shape, textures
 from benchmarks.realism.appearance import CHANNEL_FEATURES, channel_features, feature_names, robust_units, scan_features
 from benchmarks.realism.baselines import MAKERS, donors_of, ellipsoid, populate
 from benchmarks.realism.hosts import HostResult, HostScan, evaluate_scan_pairs
@@ -264,6 +264,21 @@ def test_copies_are_memorised_and_strangers_are_not():
     assert (copied.share_above, copied.closer_to_seen) == (1, 1)
     assert fresh.share_above == 0
     assert 0.2 <= fresh.closer_to_seen <= 0.8
+
+
+def test_a_mirrored_copy_of_a_texture_is_recognised_at_any_brightness_and_a_stranger_is_not():
+    cubes = np.random.default_rng(0).standard_normal((6, *(textures.SIDE,) * 3))
+    copies = 40 - 3 * np.flip(cubes, (1, 3))
+    assert textures.nearest(-copies, cubes) == pytest.approx(1)
+    assert textures.nearest(copies[:3], cubes[3:]).max() < 0.3
+
+
+def test_painted_copies_of_lesions_learnt_from_count_as_such():
+    learnt, host = made_host(0, "a"), made_host(1, "b")
+    copy = HostResult(learnt, learnt.images, learnt.lesions)
+    fresh = HostResult(host, host.images, host.lesions)
+    assert textures.texture_copies([copy], [learnt], "flair").share_above == 1
+    assert textures.texture_copies([fresh], [learnt], "flair").share_above == 0
 
 
 @pytest.fixture(scope="module")
