@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 COPIES = 5  # of the weights: themselves, gradients, Adam's two moments, their average
 TRIES = 8  # batches whose memory is looked at; sizes differ
-HEADROOM = 1.3  # what libraries take besides; measured against the peak of real steps
+HEADROOM = 1.3  # a guess at what libraries take besides
 
 
 @dataclass(frozen=True)
