@@ -45,11 +45,11 @@ Note = Callable[..., None]
 def settings_identity(settings: NnunetSettings, roles: Roles) -> dict[str, Any]:
     """Plain data that is the same whenever a variant is: of the settings, what decides about lesions."""
     return {
-        "options": json.loads(json.dumps(asdict(settings.case_options()))),
+        **_plain(settings.case_options()),
         "seed": settings.seed,
         "prior": loaded_prior(settings.prior).digest,
         **settings.choice().identity(),
-        "labels": json.loads(json.dumps(asdict(roles))),
+        **_plain(roles),
         "rendering": RENDER_VERSION,
     }
 
@@ -185,3 +185,8 @@ def extended(locations: Mapping[Any, Any], voxels: np.ndarray, lesion: int) -> d
 
 def _has(key: Any, lesion: int) -> bool:
     return lesion in key and -1 not in key if isinstance(key, tuple) else key == lesion
+
+
+def _plain(values: Any) -> dict[str, Any]:
+    """Fields of a dataclass as JSON gives them back."""
+    return json.loads(json.dumps(asdict(values)))
