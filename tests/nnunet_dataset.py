@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,3 +150,18 @@ def _preprocess(folders: Folders, content: dict) -> None:
         images = [str(folders.raw / NAME / "imagesTr" / f"{name}_{index:04d}.nii.gz") for index in range(2)]
         label = str(folders.raw / NAME / "labelsTr" / f"{name}.nii.gz")
         preprocessor.run_case_save(str(folders.cases / name), images, label, manager, configuration, content)
+
+
+def record_of(trainer) -> tuple[dict, list[dict]]:
+    """The last record of a training, and the lines of its ledger."""
+    paths = sorted((Path(trainer.output_folder) / "synthetic_lesions").glob("*.json"))
+    record = json.loads(paths[-1].read_text())
+    ledger = paths[-1].with_name(record["ledger"])
+    return record, [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
+
+
+REGIONS = {"background": 0, "any lesion": [1, 2], "right": [2]}
+
+if __name__ == "__main__":  # not in the process of the tests: workers that it forks later would not live
+    write_dataset(Path(sys.argv[1]) / "plain")
+    write_dataset(Path(sys.argv[1]) / "regions", REGIONS)

@@ -18,7 +18,7 @@ from lesionaug.integrations.nnunet.ledger import Ledger
 from lesionaug.integrations.nnunet.maps import Codes, decoded
 from torch import Tensor
 
-from lesionaug.errors import LesionAugWarning
+from lesionaug.errors import LesionAugError, LesionAugWarning
 from lesionaug.loaded import loaded_prior
 from lesionaug.prior import PlanOptions
 from lesionaug.rendering import Renderer
@@ -47,7 +47,7 @@ class LiveLesions:
         options: What is not left to the prior.
         prior: File of another prior.
         renderer: Draws and paints.
-        skip_when_late: Whether a crop goes without lesions when the renderer is late.
+        lenient: Whether a crop goes without lesions when the renderer is late or refuses.
         chance: Probability that a crop gets lesions, asked each time.
         ledger: Told about each crop that is to get lesions.
     """
@@ -58,7 +58,7 @@ class LiveLesions:
     options: PlanOptions
     prior: str | None
     renderer: Renderer
-    skip_when_late: bool
+    lenient: bool
     chance: Callable[[], float]
     ledger: Ledger
 
@@ -85,7 +85,7 @@ class LiveLesions:
             seed: Of the plan.
 
         Raises:
-            LateRenderError: The renderer is late, and that is not to be skipped.
+            LesionAugError: The renderer is late or refuses, and that is not to be skipped.
         """
         scan = self._scan(image, label, codes)
         reason = self._nowhere(scan)
@@ -94,10 +94,11 @@ class LiveLesions:
             return image, label
         try:
             after, count = self._rendered(scan, seed)
-        except LateRenderError:
-            if not self.skip_when_late:
+        except LesionAugError as error:
+            if not self.lenient:
                 raise
-            self.ledger.add(none="render server late", seed=seed)
+            late = isinstance(error, LateRenderError)
+            self.ledger.add(none="render server late" if late else "cannot be rendered", seed=seed, error=str(error))
             return image, label
         new = after.lesion_mask & ~scan.lesion_mask
         self.ledger.add(lesions=count, seed=seed, voxels=int(new.sum()))

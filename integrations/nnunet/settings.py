@@ -54,8 +54,8 @@ class NnunetSettings:
         num_steps: Network calls per lesion, instead of each model's own number.
         device: Where lesions are rendered; `auto` is where the network trains.
         server: Address of a render server that runs already; one is started if not given.
-        on_late: What to do when the render server is late: `wait`, `skip` the lesions of that patch, or stop training
-            with an `error`.
+        on_late: What to do when the render server is late or gone: `wait` as long as it gets something done, `skip` the
+            lesions of that patch and count it, or stop training with an `error`.
         deadline_s: Seconds after which it counts as late.
         variants: Sets of lesions per case that `prepare` renders.
         seed: Of `prepare`: the same seed gives the same lesions.

@@ -154,7 +154,7 @@ class LiveSource:
             options=settings.patch_options(),
             prior=settings.prior,
             renderer=self._renderer(),
-            skip_when_late=settings.on_late == "skip",
+            lenient=settings.on_late == "skip",
             chance=training.chance,
             ledger=training.ledger,
         )

@@ -32,6 +32,8 @@ class SyntheticLesionHooks(Base):
 
     def get_dataloaders(self) -> Any:
         """Loaders of nnU-Net; all that lesions need is there before their workers are."""
+        if self.lesion_training:
+            self.lesion_training.close()
         self.lesion_training = LesionTraining(self)
         return super().get_dataloaders()
 

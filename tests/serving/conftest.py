@@ -1,35 +1,22 @@
 """One server for all tests, in a runtime folder of its own in which nothing may remain."""
 
-import os
-import shutil
-import tempfile
-from pathlib import Path
-
 import pytest
 from renderers import small_request
+from runtimes import own_runtime
 
 from lesionaug.loaded import SERVER, ModelChoice, loaded_here
 from lesionaug.serving import pool
 from lesionaug.serving.recipe import Batching, Recipe
 from lesionaug.serving.starting import RenderServer
 
-TESTS = Path(__file__).parents[1]
 FAULTY = Recipe("faulty_renderers:faulty_models", {"model": "parametric"})
 
 
 @pytest.fixture(scope="session")
 def runtime():
-    """Where servers live: a short path, for a socket's may not be long."""
-    folder = tempfile.mkdtemp(prefix="rt-")
-    changed = {"XDG_RUNTIME_DIR": folder, "PYTHONPATH": str(TESTS)}
-    before = {name: os.environ.get(name) for name in changed}
-    os.environ.update(changed)
-    yield Path(folder)
-    for name, value in before.items():
-        os.environ.pop(name) if value is None else os.environ.update({name: value})
-    left = [str(path) for path in Path(folder).rglob("*") if path.parent.parent == Path(folder)]
-    shutil.rmtree(folder)
-    assert not left, "servers and what they leave behind"
+    """Where servers live."""
+    with own_runtime() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
