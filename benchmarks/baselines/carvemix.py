@@ -12,11 +12,13 @@ Reference:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from scipy import ndimage
 
 from benchmarks.realism.appearance import signed_distance_mm
 from lesionaug.intensity import robust_scale
@@ -42,10 +44,26 @@ def carvemix(target: Scan, donor: Scan, rng: np.random.Generator, *, harmonise: 
         ValueError: Scans that do not fit to each other, or a donor without lesions.
     """
     _check_fit(target, donor)
-    signed = signed_distance_mm(donor.lesion_mask[0].numpy(), donor.spacing_mm)
-    carved = torch.from_numpy(signed <= draw_lambda_mm(signed, rng))[None]
+    carved = torch.from_numpy(carved_region(donor.lesion_mask[0].numpy(), donor.spacing_mm, rng))[None]
     image = _harmonised(donor, target) if harmonise else donor.image
     return mixed(target, image, donor.lesion_mask, carved)
+
+
+def carved_region(
+    lesions: Bool[Array, "i j k"], spacing_mm: Sequence[float], rng: np.random.Generator
+) -> Bool[Array, "i j k"]:
+    """Voxels no farther than lambda from the lesions' border, D <= lambda.
+
+    Args:
+        lesions: At least one voxel.
+        spacing_mm: Voxel size.
+        rng: Draws lambda.
+    """
+    box = _reach(lesions, spacing_mm)
+    signed = signed_distance_mm(lesions[box], spacing_mm)
+    carved = np.zeros_like(lesions)
+    carved[box] = signed <= draw_lambda_mm(signed, rng)
+    return carved
 
 
 def draw_lambda_mm(signed_mm: Float[Array, "i j k"], rng: np.random.Generator) -> float:
@@ -68,6 +86,14 @@ def mixed(target: Scan, image: Volume, lesion_mask: Mask, carved: Bool[torch.Ten
         image=torch.where(carved, image.to(target.image.dtype), target.image),
         lesion_mask=torch.where(carved, lesion_mask, target.lesion_mask),
     )
+
+
+def _reach(lesions: Bool[Array, "i j k"], spacing_mm: Sequence[float]) -> tuple[slice, ...]:
+    """Box around all lesions and as far beyond as lambda can reach: no lesion is deeper than half its shortest side."""
+    (box,) = ndimage.find_objects(lesions.astype(np.uint8))
+    farthest_mm = min((side.stop - side.start) * size for side, size in zip(box, spacing_mm, strict=True)) / 2
+    margins = [int(np.ceil(farthest_mm / size)) + 1 for size in spacing_mm]
+    return tuple(slice(max(side.start - n, 0), side.stop + n) for side, n in zip(box, margins, strict=True))
 
 
 def _harmonised(donor: Scan, target: Scan) -> Volume:

@@ -12,6 +12,7 @@ import tyro
 
 from benchmarks.realism.appearing import Appearing
 from benchmarks.realism.baselines import MAKERS, donors_of, populate
+from benchmarks.realism.carved import populate_by_carving
 from benchmarks.realism.held import Held
 from benchmarks.realism.hosts import (
     DEFAULT_HOSTS,
@@ -77,6 +78,8 @@ class Baselines:
             found |= _test(
                 name, chosen, self.seeds, lambda host, seed, maker=maker: populate(host, donors, maker, seed)
             )[0]
+        givers = [scans[name] for name in DONOR_SCANS if name in scans]
+        found |= _test("carvemix", chosen, self.seeds, lambda host, seed: populate_by_carving(host, givers, seed))[0]
         print("\n".join(auc_lines(found)))
 
 

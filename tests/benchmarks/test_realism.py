@@ -12,7 +12,8 @@ pytest.importorskip("sklearn", reason="the realism benchmark needs scikit-learn"
 from benchmarks.realism import generator, hosts, location, masks, memorisation, report, shape, textures
 from benchmarks.realism.appearance import CHANNEL_FEATURES, channel_features, feature_names, robust_units, scan_features
 from benchmarks.realism.baselines import MAKERS, donors_of, ellipsoid, populate
-from benchmarks.realism.hosts import HostResult, HostScan, evaluate_scan_pairs
+from benchmarks.realism.carved import clear_lesions, populate_by_carving
+from benchmarks.realism.hosts import CLEAR_MM, HostResult, HostScan, evaluate_scan_pairs
 from benchmarks.realism.twosample import auc, in_host_auc
 from lesionaug.models.base import ConstantContrast, EllipsoidMasks
 from lesionaug.rendering import DiffusionRenderer
@@ -307,3 +308,17 @@ def test_white_matter_is_a_plausible_share_of_the_brain_and_free_of_lesions(real
     white = hosts.white_matter(host)
     assert 0.25 < white.sum() / host.brain.sum() < 0.5
     assert not (white & host.lesions).any()
+
+
+def test_carved_lesions_are_another_patients_and_clear_of_the_hosts_own():
+    host, donor = made_host(0, "a"), made_host(1, "b")
+    moved = HostScan("b", donor.images, donor.brain, np.roll(donor.lesions, 14, axis=2) & donor.brain)
+    assert not clear_lesions(host, host).any()
+    free = clear_lesions(host, moved)
+    result = populate_by_carving(host, [host, moved], seed=3)
+    assert result.new_lesions.any()
+    assert not (result.new_lesions & ~free).any()
+    assert ndimage.distance_transform_edt(~host.lesions)[result.new_lesions].min() > CLEAR_MM
+    assert np.array_equal(result.rendered["flair"][host.lesions], host.images["flair"][host.lesions].astype(np.float32))
+    with pytest.raises(ValueError, match="Expected lesions of other patients clear of those of a"):
+        populate_by_carving(host, [host])
