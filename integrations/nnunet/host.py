@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lesionaug.anatomy import Anatomy, anatomy_from_images
 from lesionaug.assemble import assemble_scan
+from lesionaug.checks import check_intensities
 from lesionaug.scan import Scan
 from lesionaug.types import Mask, Volume
 
@@ -35,6 +36,8 @@ def host_scan(data: np.ndarray, seg: np.ndarray, affine: np.ndarray, roles: Role
     """
     segmentation = torch.from_numpy(np.asarray(seg, np.int16))
     lesions, images = roles.lesion_mask(segmentation), roles.images(data)
+    for channel, image in images.items():
+        check_intensities(image.numpy(), channel)
     found = _anatomy(torch.cat([*images.values()]), roles.names, affine, lesions, segmentation >= 0)
     # A lesion may reach into what is ignored, where the label stays as it is, but is not centred there.
     writable = roles.writable(segmentation)

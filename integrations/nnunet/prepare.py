@@ -147,10 +147,11 @@ def _finish(job: VariantJob, cases: Sequence[Case], failures: Sequence[Failure])
     replace(job.prepared, lesions=lesions, variants=job.settings.variants).write(job.folder)
     print(f"{sum(map(len, lesions.values()))} variants with {sum(map(sum, lesions.values()))} lesions in {job.folder}")
     if failures:
+        errors = {failure.source: failure.error for failure in failures}
+        lines = "\n  ".join(f"{name}: {error}" for name, error in errors.items())
         raise LesionAugError(
-            f"Expected {len(cases)} variants, got {len(cases) - len(failures)}; {failures[0].case}: "
-            f"{failures[0].error} (all in {job.folder}; correct and run the same again, or train with such a case as "
-            f"it is: --leave-alone {failures[0].source})"
+            f"Expected {len(cases)} variants, got {len(cases) - len(failures)}:\n  {lines}\ncorrect the cases and run "
+            f"the same again, or train with them as they are: --leave-alone {' '.join(errors)}"
         )
 
 

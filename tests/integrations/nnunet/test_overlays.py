@@ -290,6 +290,23 @@ def test_regions_are_written_as_their_first_value(datasets, tmp_path_factory, mo
     assert more == {(1, 2): change.labelled.sum(), **{key: 0 for key in before if key != (1, 2)}}
 
 
+def test_cases_in_numpy_files_are_prepared_and_loaded_too(workplace, tmp_path, monkeypatch, capsys):
+    """As nnU-Net kept them before 2.6."""
+    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetNumpy
+
+    other = Workplace.copy_of(workplace.cases.parents[2], ".", tmp_path)
+    for name in other.names:
+        data, seg, _, properties = workplace.dataset().load_case(name)
+        for file in other.cases.glob(f"{name}*"):
+            file.unlink()
+        nnUNetDatasetNumpy.save_case(data[:], seg[:], properties, str(other.cases / name))
+    other.use(monkeypatch)
+    assert other.prepare(capsys, "--overwrite").code == 0
+    datasets = [with_overlays(place.dataset(), place.open(), always) for place in (workplace, other)]
+    for ours, theirs in zip(*(seeded(dataset, workplace.names[2]) for dataset in datasets), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
 def test_what_was_not_prepared_is_told(damaged):
     (damaged.overlays / "prepared.json").unlink()
     with pytest.raises(LesionAugError, match=r"Expected prepared variants, got no prepared\.json"):

@@ -14,6 +14,7 @@ from scan_files import call, content
 from scipy import ndimage
 
 from lesionaug.anatomy import anatomy_from_images
+from lesionaug.errors import LesionAugError
 from lesionaug.io import read_nifti
 from lesionaug.loaded import loaded_synthesizer
 from lesionaug.scan import LesionPlan
@@ -107,10 +108,10 @@ def test_a_bad_case_is_told_and_the_others_are_prepared(workplace, capsys):
     (workplace.cases / f"{bad}.pkl").write_bytes(b"no pickle")
     outcome = workplace.prepare(capsys)
     assert outcome.code == 2
-    assert f"Expected 10 variants, got 8; {bad}_v000:" in outcome.err
+    assert f"Expected 10 variants, got 8:\n  {bad}: " in outcome.err
     assert f"--leave-alone {bad}" in outcome.err
     assert len(rendered(workplace)) == 8
-    with pytest.raises(Exception, match=f"too few of {bad}; run lesionaug nnunet prepare again"):
+    with pytest.raises(LesionAugError, match=f"too few of {bad}; run lesionaug nnunet prepare again"):
         workplace.open()
     assert workplace.prepare(capsys, "--leave-alone", bad).code == 0
     assert workplace.open().prepared.untouched == (bad,)
@@ -185,3 +186,10 @@ def test_what_is_ignored_keeps_its_label_and_gets_no_centre(workplace):
     assert (at == 5).any()
     assert not change.labelled[at == 5].any()
     assert change.labelled[at == 0].all()
+
+
+def test_a_channel_that_is_not_there_is_told(workplace):
+    _, roles = workplace.settings()
+    data, seg, _, properties = workplace.dataset().load_case(workplace.names[0])
+    with pytest.raises(LesionAugError, match=r"got a constant image \(all 0\) in flair"):
+        host_scan(data[:] * 0, seg[:], case_affine(properties, data.shape[1:], (0, 1, 2)), roles)
