@@ -15,9 +15,8 @@ from lesionaug.checks import check_known, check_same_grid
 from lesionaug.errors import LesionAugError
 from lesionaug.scan import CHANNELS
 from lesionaug.scan_parts import ScanParts
+from lesionaug.subjects import IMAGES
 from lesionaug.variants import VoxelChange
-
-IMAGES = {"flair": "flair", "t1w": "t1"}
 
 
 @dataclass(frozen=True)

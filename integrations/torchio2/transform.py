@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 import torchio as tio
-from lesionaug.integrations.torchio2.batches import IMAGES, BatchKeys
+from lesionaug.integrations.torchio2.batches import BatchKeys
 from torchio.transforms.transform import IntensityTransform
 
 from lesionaug.augmenter import lesion_augmenter
 from lesionaug.scan import LesionPlan
 from lesionaug.scan_parts import ScanParts
+from lesionaug.subjects import IMAGES
 
 PARTS = "_parts"
 """Among the parameters, on their way from `make_params` to `apply_transform`: the anatomy is found once."""

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 from phantom_subjects import PARAMETRIC, seeded, small_phantom, subject_of
+from scan_files import write_phantom
 
 from lesionaug import SyntheticMSLesion
+from lesionaug.cli import main
 from lesionaug.errors import LesionAugError
 from lesionaug.serving.errors import LateRenderError
 
@@ -17,7 +19,15 @@ pytest.importorskip("monai")
 
 from lesionaug.integrations.monai import RandSyntheticMSLesiond, RenderMSLesionsd
 from monai.data import CacheDataset, DataLoader, Dataset, MetaTensor, ThreadDataLoader, list_data_collate
-from monai.transforms import Compose, ConcatItemsd, Flipd, Orientationd, RandFlipd
+from monai.transforms import (
+    Compose,
+    ConcatItemsd,
+    EnsureChannelFirstd,
+    Flipd,
+    LoadImaged,
+    Orientationd,
+    RandFlipd,
+)
 
 KEYS = ("flair", "t1", "lesion")
 
@@ -258,6 +268,18 @@ def test_one_cache_serves_torchio_and_monai(item, phantom, tmp_path, monkeypatch
     after = cached(item)
     for key in KEYS:
         assert torch.equal(after[key].as_tensor(), expected[key].data), key
+
+
+def test_what_the_command_line_fills_is_found_by_scans_in_their_files_type(tmp_path, monkeypatch):
+    files = write_phantom(tmp_path)
+    words = [part for role, path in files.items() for part in (f"--{role}", str(path))]
+    options = ["--cache", str(tmp_path / "cache"), "--variants", "1", "--num-lesions", "3", "--model", "parametric"]
+    assert main(["cache", "fill", *words, *options]) == 0
+    monkeypatch.setattr("lesionaug.augmenter.loaded_synthesizer", None)
+    load = Compose([LoadImaged(list(files), dtype=None), EnsureChannelFirstd(list(files))])
+    given = load({role: str(path) for role, path in files.items()})
+    names = {"label_key": "lesions", "cache": tmp_path / "cache", "variants": 1, "cache_only": True}
+    assert lesions(("flair", "t1w"), **names)(given)["lesions"].sum() > given["lesions"].sum()
 
 
 class Late:
