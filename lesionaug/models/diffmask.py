@@ -19,7 +19,7 @@ from lesionaug.models.base import PATCH_SHAPES, MaskConditions, patch_offsets_mm
 from lesionaug.models.checkpoints import settings_from
 from lesionaug.models.few_steps import sample_in_few_steps
 from lesionaug.models.flooding import cut_at_volume
-from lesionaug.models.forms import FORMS, RATIOS, Forms
+from lesionaug.models.forms import AXES, FORMS, RATIOS, Forms
 from lesionaug.models.grain import blur_each, excess_blur
 from lesionaug.networks.compact import CompactConfig, CompactUNet, restore
 from lesionaug.types import Patches, PatchMasks
@@ -45,17 +45,19 @@ class DiffMaskConfig:
         num_steps: Network calls per lesion.
         smoothing: Width in voxels of the Gaussian that the field of a large lesion is blurred with.
         told_form: Whether the network is told a lesion's form: how long, flat, spread and thick it is to be.
+        insistence: Factor on how long and how flat it is told, since it follows only part of the way.
         widths: Of the network.
         blocks: Of the network.
         spacing_mm: Of the patches.
     """
 
     sigma_data: tuple[float, ...] = (0.42,)
-    sigma_min: float = 0.1
+    sigma_min: float = 0.15
     sigma_max: float = 4.0
     num_steps: int = 4
     smoothing: float = 0.5
     told_form: bool = False
+    insistence: float = 1.5
     widths: tuple[int, ...] = (16, 32, 64)
     blocks: int = 2
     spacing_mm: float = 1.0
@@ -150,7 +152,10 @@ class DiffMask:
 
     def pose(self, conditions: MaskConditions, generators: Sequence[torch.Generator]) -> DrawProblem:
         """What the network is told, with a form for each lesion if it is told forms."""
-        form = self.forms.draw(conditions, self.spacing_mm, generators) if self.forms else None
+        form = None
+        if self.forms:
+            form = self.forms.draw(conditions, self.spacing_mm, generators)
+            form = torch.cat([self.config.insistence * form[:, :AXES], form[:, AXES:]], dim=1)
         return pose(conditions, self.spacing_mm, TOLD_SLACK, form)
 
     def finish(self, conditions: MaskConditions, problem: DrawProblem, field: Patches) -> PatchMasks:

@@ -20,6 +20,8 @@ from lesionaug.models.base import MaskConditions
 
 RATIOS = 4
 """Numbers in a form."""
+AXES = 2
+"""The first of them, which compare principal axes."""
 FORMS = "forms"
 """Name of the table among a checkpoint's tensors."""
 NEIGHBOURS = 24

@@ -9,6 +9,8 @@ from scans import random_diffmask
 
 from lesionaug.models.base import EllipsoidMasks, MaskConditions, MaskGenerator, patch_offsets_mm
 from lesionaug.models.flooding import cut_at_volume
+from lesionaug.models.forms import form_of
+from lesionaug.models.registry import load_mask_generator
 
 
 def conditions(volumes, extents, size=16, allowed=None):
@@ -74,3 +76,16 @@ def test_lesions_of_a_blurred_scan_are_smoother():
 
 def _faces(masks):
     return sum(int((masks ^ masks.roll(1, axis)).sum()) for axis in (2, 3, 4))
+
+
+def test_the_packaged_model_draws_longer_lesions_when_it_is_told_so_louder():
+    model, count = load_mask_generator("default", device="cpu"), 24
+    job = MaskConditions(
+        torch.full((count,), 11.0), torch.full((count,), 100.0), torch.ones(count, 1, 16, 16, 16, dtype=torch.bool)
+    )
+    faint, loud = (replace(model, config=replace(model.config, insistence=factor)) for factor in (0.5, 2.0))
+    length = [
+        torch.stack([form_of(mask)[0] for mask in each(job, [torch.Generator().manual_seed(k) for k in range(count)])])
+        for each in (faint, loud)
+    ]
+    assert length[1].mean() > length[0].mean() + 0.05
