@@ -63,7 +63,7 @@ class Held:
     prior: Path | None = None
     held: tuple[str, ...] = ("patient03", "patient10", "patient16", "patient20")
     hosts: tuple[str, ...] = DEFAULT_HOSTS
-    learnt: tuple[str, ...] = ("patient19", "P14_T1", "P14_T2", "P14_T3", "P14_T4")
+    learnt: tuple[str, ...] = ("patient19", "P14_T1", "P14_T2", "P14_T3")
     sites: tuple[str, ...] = ("flair_example", "patient07", "patient19", "P14_T1", "P18_T1")
     masks: int = 300
     plans: int = 6
