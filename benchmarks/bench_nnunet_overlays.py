@@ -56,19 +56,19 @@ class BenchNnunetOverlays:
 
         torch.set_num_threads(1)
         console, origin = Console(), provenance()
-        stages = measure(self)
+        stages, prepared = measure(self)
         console.print(table(stages))
         console.print(line(stages), soft_wrap=True)
         if self.output:
             content = {"benchmark": "nnunet-overlays", "config": asdict(self), **origin}
-            content |= {"stages": {name: asdict(timing) for name, timing in stages.items()}}
+            content |= {"prepared": prepared, "stages": {name: asdict(timing) for name, timing in stages.items()}}
             self.output.parent.mkdir(parents=True, exist_ok=True)
             self.output.write_text(json.dumps(content, indent=1, default=str) + "\n")
             console.print(f"wrote {self.output}")
 
 
-def measure(config: BenchNnunetOverlays) -> dict[str, Timing]:
-    """Time of each of `STAGES`; with and without see the same cases and boxes."""
+def measure(config: BenchNnunetOverlays) -> tuple[dict[str, Timing], dict[str, Any]]:
+    """Time of each of `STAGES`, with and without for the same cases and boxes; and what the variants are."""
     from lesionaug.integrations.nnunet.compat import make_torchvision_importable
     from lesionaug.integrations.nnunet.places import configuration_of
 
@@ -82,7 +82,21 @@ def measure(config: BenchNnunetOverlays) -> dict[str, Timing]:
         crops, samples = loader_of(configuration, dataset, None), loader_of(configuration, dataset, augment)
         runs[f"crop, {name}"] = seeded(lambda _, loader=crops: loader.generate_train_batch())
         runs[f"sample, {name}"] = seeded(lambda _, loader=samples: loader.generate_train_batch())
-    return {stage: timed(runs[stage], config.repeats) for stage in STAGES}
+    return {stage: timed(runs[stage], config.repeats) for stage in STAGES}, facts(overlaid)
+
+
+def facts(overlaid: Any) -> dict[str, Any]:
+    """How much there is to lay over a case."""
+    prepared = overlaid.overlays.prepared
+    changes = [overlaid.overlays.change(case, 0) for case in prepared.lesions]
+    return {
+        "cases": len(prepared.lesions),
+        "variants": prepared.variants,
+        "lesions_per_case": sum(map(sum, prepared.lesions.values())) / len(changes) / prepared.variants,
+        "voxels_per_case": sum(len(change.indices) for change in changes) / len(changes),
+        "bytes_per_variant": sum(len(change.to_bytes()) for change in changes) / len(changes),
+        "settings": prepared.settings,
+    }
 
 
 class SameDraws:
