@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 import tyro
 from rich.console import Console
@@ -25,7 +26,7 @@ from benchmarks.realism.shape import lesions_of
 from benchmarks.steps.repaint import RePaintCost, repaint_cost
 from benchmarks.steps.schedule import Schedule
 from benchmarks.steps.sets import Distance, Draws, distance
-from benchmarks.steps.shapes import FIELD, draw_all, draw_jobs, shape_ks
+from benchmarks.steps.shapes import FIELD, draw_all, draw_jobs, real_shapes, shape_ks
 from benchmarks.steps.tissue import paint_all, paint_jobs
 from lesionaug.models.registry import load_inpainter, load_mask_generator
 
@@ -85,8 +86,8 @@ class BenchSteps:
         if self.output:
             self.output.parent.mkdir(parents=True, exist_ok=True)
         found: dict[str, list[Row]] = {}
-        for name, run, model in _models(self):
-            found[name] = rows = list(judged(self, run, model))
+        for name, subject in _models(self):
+            found[name] = rows = list(judged(self, subject))
             console.print(*(table(f"{name}: {stage}", self, _of(rows, stage)) for stage in _stages(rows)))
             console.print(verdict(name, rows))
             write(self, origin, found, None)
@@ -94,6 +95,21 @@ class BenchSteps:
         if cost:
             console.print(cost.line(), soft_wrap=True)
         write(self, origin, found, cost)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model whose samplers are compared.
+
+    Args:
+        run: Draws its lesions.
+        settings: Of the model; its own range of noise levels.
+        real: Shapes of the real lesions after which its jobs are made, where shapes are judged.
+    """
+
+    run: Run
+    settings: Any
+    real: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +122,7 @@ class Row:
         lesion_s: Seconds per lesion, the slow measures of this benchmark included.
         distance: To the slow sampler's lesions.
         ks: Of each feature, where features are few.
+        real_ks: Likewise, but to the real lesions that the jobs were made after.
     """
 
     stage: str
@@ -113,6 +130,7 @@ class Row:
     lesion_s: float
     distance: Distance
     ks: dict[str, float] = field(default_factory=dict)
+    real_ks: dict[str, float] = field(default_factory=dict)
 
     @property
     def auc_passes(self) -> bool:
@@ -132,33 +150,41 @@ class Row:
         return ratio is not None and VARIANCE[0] <= ratio <= VARIANCE[1]
 
 
-def _models(config: BenchSteps) -> Iterator[tuple[str, Run, object]]:
-    """Name of each model, what draws its lesions, and its own settings."""
+def _models(config: BenchSteps) -> Iterator[tuple[str, Subject]]:
+    """Each model under its name."""
     masks = load_masks()
     painter = load_inpainter(config.lefusion or "default", device="cpu")
     jobs = paint_jobs(
         painter, [load_host(name) for name in config.hosts], masks, config.lesions, config.patch, config.seed
     )
-    yield "lefusion", lambda plan, seed: paint_all(painter, jobs, plan, config.seeds, seed), painter.config
+    yield "lefusion", Subject(lambda plan, seed: paint_all(painter, jobs, plan, config.seeds, seed), painter.config)
     drawer = load_mask_generator(config.diffmask or "default", device="cpu")
     real = [crop for name in config.held or masks for crop in lesions_of(masks[name])]
     sizes = draw_jobs(drawer, real, config.lesions, config.patch, config.seed)
-    yield "diffmask", lambda plan, seed: {FIELD: draw_all(drawer, sizes, plan, config.seeds, seed)}, drawer.config
+    yield (
+        "diffmask",
+        Subject(
+            lambda plan, seed: {FIELD: draw_all(drawer, sizes, plan, config.seeds, seed)},
+            drawer.config,
+            real_shapes(sizes),
+        ),
+    )
 
 
-def judged(config: BenchSteps, run: Run, model) -> Iterator[Row]:
+def judged(config: BenchSteps, subject: Subject) -> Iterator[Row]:
     """Every schedule against the slow one, which comes first, with its halves against each other."""
+    run, model = subject.run, subject.settings
     slow = Schedule(config.ancestral, model.sigma_min, model.sigma_max, fresh_noise=True)
     slow_s, reference = _timed(run, slow, SLOW_SEEDS, config)
     half = config.seeds // 2
     for stage, draws in reference.items():
         first, second = draws.only(slice(half)), draws.only(slice(half, 2 * half))
-        yield _row(stage, slow, slow_s, first, second, config.seed)
+        yield _row(stage, slow, slow_s, (first, second), subject.real, config.seed)
     own = [Schedule(calls, model.sigma_min, model.sigma_max) for calls in config.steps]
     for plan in (*own, *(Schedule(*chosen) for chosen in config.tries)):
         lesion_s, found = _timed(run, plan, 0, config)
         for stage, draws in found.items():
-            yield _row(stage, plan, lesion_s, draws, reference[stage], config.seed)
+            yield _row(stage, plan, lesion_s, (draws, reference[stage]), subject.real, config.seed)
 
 
 def _timed(run: Run, plan: Schedule, first_seed: int, config: BenchSteps) -> tuple[float, dict[str, Draws]]:
@@ -167,9 +193,21 @@ def _timed(run: Run, plan: Schedule, first_seed: int, config: BenchSteps) -> tup
     return (time.perf_counter() - start) / (config.lesions * config.seeds), found
 
 
-def _row(stage: str, plan: Schedule, lesion_s: float, draws: Draws, reference: Draws, seed: int) -> Row:
-    ks = shape_ks(draws, reference) if stage == FIELD else {}
-    return Row(stage, plan, lesion_s, distance(draws, reference, seed), ks)
+def _row(
+    stage: str, plan: Schedule, lesion_s: float, sides: tuple[Draws, Draws], real: np.ndarray | None, seed: int
+) -> Row:
+    draws, reference = sides
+    found = distance(draws, reference, seed)
+    if real is None:
+        return Row(stage, plan, lesion_s, found)
+    return Row(
+        stage,
+        plan,
+        lesion_s,
+        found,
+        ks=shape_ks(draws.features, reference.features),
+        real_ks=shape_ks(draws.features, real),
+    )
 
 
 def _stages(rows: list[Row]) -> list[str]:
@@ -205,6 +243,7 @@ def _cells(row: Row) -> dict[str, str]:
         "histogram": f"{found.histogram:.3f}",
         **{f"{name} edge": f"{value:.3f}" for name, value in found.edge.items()},
         **{f"KS {name}": f"{value:.3f}" for name, value in row.ks.items()},
+        **{f"to real {name}": f"{value:.3f}" for name, value in row.real_ks.items()},
         "variance ratio": _with_error(found.variance_ratio, found.variance_se),
         "logistic": _with_error(found.logreg, found.logreg_se),
         "forest": _with_error(found.forest, found.forest_se),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -23,23 +24,42 @@ SHAPE = ("sphericity", "elongation", "surface_to_volume")  # volume is exact by 
 FIELD = "distance field and mask"
 
 
+@dataclass(frozen=True)
+class DrawJob:
+    """A mask of a real lesion's volume and control sphere, in free tissue.
+
+    Args:
+        conditions: What is asked for.
+        real: Shape of that lesion, as `SHAPE`.
+    """
+
+    conditions: MaskConditions
+    real: Float[Array, " features"]
+
+
 def draw_jobs(
     model: DiffMask, lesions: Sequence[Bool[Array, "i j k"]], count: int, patch: int, seed: int
-) -> list[MaskConditions]:
-    """Volumes and control spheres of so many real lesions that fit a patch, in free tissue."""
-    jobs = [_conditions(model, lesion) for lesion in lesions if MIN_VOXELS <= lesion.sum() <= MAX_MM3]
-    fitting = [job for job in jobs if max(job.allowed.shape) <= patch]
+) -> list[DrawJob]:
+    """Jobs after so many real lesions that fit a patch."""
+    jobs = [_job(model, lesion) for lesion in lesions if MIN_VOXELS <= lesion.sum() <= MAX_MM3]
+    fitting = [job for job in jobs if max(job.conditions.allowed.shape) <= patch]
     if len(fitting) < count:
         raise ValueError(f"Expected {count} lesions to take sizes from, got {len(fitting)}; ask for fewer")
     chosen = np.random.default_rng(seed).permutation(len(fitting))[:count]
     return [fitting[index] for index in chosen]
 
 
-def _conditions(model: DiffMask, lesion: Array) -> MaskConditions:
+def _job(model: DiffMask, lesion: Array) -> DrawJob:
     extent = control_extent_mm(np.argwhere(lesion), np.ones(3))
     shape = next((shape for shape in model.patch_shapes if min(shape) >= extent + 6), model.patch_shapes[-1])
     free = torch.ones(1, 1, *shape, dtype=torch.bool)
-    return MaskConditions(torch.tensor([extent]), torch.tensor([float(lesion.sum())]), free)
+    conditions = MaskConditions(torch.tensor([extent]), torch.tensor([float(lesion.sum())]), free)
+    return DrawJob(conditions, _shape(lesion))
+
+
+def _shape(mask: Bool[Array, "i j k"]) -> Float[Array, " features"]:
+    measured = shape_features(mask)
+    return np.array([measured[name] for name in SHAPE])
 
 
 @torch.inference_mode()
@@ -55,13 +75,12 @@ def draw(model: DiffMask, job: MaskConditions, schedule: Schedule, seeds: Sequen
         predictor(model.network, problem), Preconditioning(model.config.sigma_data), problem.context[:, :1], generators
     )
     masks = model.finish(many, problem, field)[:, 0].numpy()
-    rows = [shape_features(mask) for mask in masks]
     wanted = float(job.volume_mm3[0].round())
     return Lesion(
-        features=np.array([[row[name] for name in SHAPE] for row in rows]),
+        features=np.array([_shape(mask) for mask in masks]),
         values=field.numpy()[:, :, problem.room[0, 0].numpy()],
         errors={
-            "relative volume error": np.array([abs(row["volume_mm3"] - wanted) / wanted for row in rows]),
+            "relative volume error": np.array([abs(float(mask.sum()) - wanted) / wanted for mask in masks]),
             "Dice of two draws": np.full(count, _likeness(masks)),
         },
     )
@@ -73,17 +92,22 @@ def _likeness(masks: Bool[Array, "seeds i j k"]) -> float:
     return float(np.mean(pairs)) if pairs else float("nan")
 
 
-def draw_all(model: DiffMask, jobs: Sequence[MaskConditions], schedule: Schedule, seeds: int, first_seed: int) -> Draws:
+def draw_all(model: DiffMask, jobs: Sequence[DrawJob], schedule: Schedule, seeds: int, first_seed: int) -> Draws:
     """All lesions, each once per seed, no seed used twice."""
     return Draws(
         tuple(
-            draw(model, job, schedule, [first_seed + index * seeds + k for k in range(seeds)])
+            draw(model, job.conditions, schedule, [first_seed + index * seeds + k for k in range(seeds)])
             for index, job in enumerate(jobs)
         )
     )
 
 
-def shape_ks(draws: Draws, reference: Draws) -> dict[str, float]:
+def real_shapes(jobs: Sequence[DrawJob]) -> Float[Array, "lesions features"]:
+    """Of the lesions whose volumes and spheres are asked for."""
+    return np.array([job.real for job in jobs])
+
+
+def shape_ks(shapes: Float[Array, "n features"], others: Float[Array, "m features"]) -> dict[str, float]:
     """Kolmogorov-Smirnov distance per feature; volumes are the same on both sides."""
-    columns: list[tuple[Float[Array, " n"], ...]] = list(zip(draws.features.T, reference.features.T, strict=True))
+    columns: list[tuple[Float[Array, " n"], ...]] = list(zip(shapes.T, others.T, strict=True))
     return {name: ks_distance(a, b) for name, (a, b) in zip(SHAPE, columns, strict=True)}

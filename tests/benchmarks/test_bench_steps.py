@@ -11,7 +11,7 @@ import torch
 pytest.importorskip("sklearn", reason="the benchmark of steps needs scikit-learn")
 
 from benchmarks import bench_steps
-from benchmarks.bench_steps import BenchSteps, Row
+from benchmarks.bench_steps import BenchSteps, Row, Subject
 from benchmarks.steps import shapes, tissue
 from benchmarks.steps.repaint import RePaintCost
 from benchmarks.steps.schedule import Schedule, sample_with_fresh_noise
@@ -149,7 +149,8 @@ def test_drawn_masks_have_the_volume_asked_for_and_differ_by_seed(drawer: DiffMa
     draws = shapes.draw_all(drawer, jobs, Schedule(2, 0.1, 4.0), seeds=2, first_seed=0)
     assert all(lesion.errors["relative volume error"].max() == 0 for lesion in draws.lesions)
     assert min(lesion.variance for lesion in draws.lesions) > 0
-    assert set(shapes.shape_ks(draws, draws).values()) == {0.0}
+    assert set(shapes.shape_ks(draws.features, draws.features).values()) == {0.0}
+    assert shapes.real_shapes(jobs).shape == (5, len(shapes.SHAPE))
 
 
 def test_lesions_that_need_a_larger_patch_are_left_out(drawer: DiffMask):
@@ -175,13 +176,17 @@ def test_all_of_it_runs_and_is_written(tmp_path, monkeypatch, drawer: DiffMask):
     jobs = shapes.draw_jobs(drawer, lesions, 5, patch=16, seed=0)
     config = BenchSteps(steps=(1, 2), ancestral=3, lesions=5, repaint=False, output=tmp_path / "new" / "steps.json")
 
+    def run(plan, seed):
+        return {shapes.FIELD: shapes.draw_all(drawer, jobs, plan, 2, seed)}
+
     def models(_):
-        yield "diffmask", lambda p, s: {shapes.FIELD: shapes.draw_all(drawer, jobs, p, 2, s)}, drawer.config
+        yield "diffmask", Subject(run, drawer.config, shapes.real_shapes(jobs))
 
     monkeypatch.setattr(bench_steps, "_models", models)
     config.run()
     written = json.loads(config.output.read_text())
     assert [row["schedule"]["calls"] for row in written["rows"]["diffmask"]] == [3, 1, 2]
+    assert all(set(row["real_ks"]) == set(shapes.SHAPE) for row in written["rows"]["diffmask"])
     assert {"hardware", "versions", "commit", "config", "smallest"} <= set(written)
 
 
