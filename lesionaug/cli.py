@@ -13,7 +13,7 @@ from typing import Protocol
 from lesionaug import __version__
 from lesionaug.errors import LesionAugError, LesionAugWarning
 
-COMMANDS = ("demo", "synthesize", "generate", "report", "replay", "prepare", "prior", "convert", "serve")
+COMMANDS = ("demo", "synthesize", "generate", "fill", "report", "replay", "prepare", "prior", "convert", "serve")
 """`name` is the class `Name` of `lesionaug.commands.name`; only the one that runs is imported."""
 
 GROUPS = ("cache", "nnunet", "pretrain")

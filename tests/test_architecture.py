@@ -27,7 +27,7 @@ LAYERS = (
     },
     {"store", "fingerprint"},
     {"models"},
-    {"anatomy", "prior", "prior_fit", "planning", "evolution", "rendering"},
+    {"anatomy", "prior", "prior_fit", "planning", "evolution", "filling", "rendering"},
     {"cache", "serving"},
     {"synthesis", "assemble", "loaded", "record"},
     {
