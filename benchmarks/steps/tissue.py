@@ -95,9 +95,8 @@ def paint(model: LeFusion, job: PaintConditions, schedule: Schedule, seeds: Sequ
 
 def _repeated(job: PaintConditions, count: int) -> PaintConditions:
     parts = {field.name: getattr(job, field.name) for field in fields(job)}
-    return PaintConditions(
-        **{name: part if name == "channels" else part.expand(count, *part.shape[1:]) for name, part in parts.items()}
-    )
+    tensors = {name: part for name, part in parts.items() if isinstance(part, torch.Tensor)}
+    return replace(job, **{name: part.expand(count, *part.shape[1:]) for name, part in tensors.items()})
 
 
 def _lesion(job: PaintConditions, images: torch.Tensor) -> Lesion:
