@@ -123,13 +123,13 @@ class CacheFill:
             )
 
     def _fill(self, paths: Mapping[str, Path], progress: Callable[[int], None]) -> int:
-        subject = read_subject(paths)
+        transform, subject = self._transform(paths), read_subject(paths)
         if self.canonical:
             from torchio.transforms import ToCanonical
 
             subject = ToCanonical()(subject)
         rendered = 0
-        for new in self._transform(paths).fill(subject):
+        for new in transform.fill(subject):
             rendered += new
             progress(1)
         return rendered
