@@ -12,7 +12,7 @@ import pytest
 from acvl_utils.cropping_and_padding.bounding_boxes import crop_and_pad_nd
 from lesionaug.integrations.nnunet.overlays import extended, with_overlays
 from lesionaug.integrations.nnunet.sparse import PastedArray
-from nnunet_dataset import CONFIGURATION, PATCH
+from nnunet_dataset import CONFIGURATION, PATCH, record_of
 from nnunet_variants import Workplace, always, rewritten, whole
 
 from lesionaug.errors import LesionAugError
@@ -208,7 +208,6 @@ def test_foreground_is_found_in_new_lesions_alone(workplace):
 
 def test_validation_cases_are_never_touched(workplace, folders, make_trainer, monkeypatch):
     workplace.use(monkeypatch, probability=1.0)
-    monkeypatch.setenv("nnUNet_preprocessed", str(workplace.cases.parents[1]))
     trainer = make_trainer()
     loaders = trainer.get_dataloaders()
     training, validation = (loader.data_loader._data for loader in loaders)
@@ -221,6 +220,17 @@ def test_validation_cases_are_never_touched(workplace, folders, make_trainer, mo
         assert not np.array_equal(whole(training.load_case(name))[1], whole(workplace.dataset().load_case(name))[1]), (
             "or this test shows nothing"
         )
+
+
+def test_a_training_takes_what_is_prepared_if_nothing_else_is_asked_for(workplace, folders, make_trainer, monkeypatch):
+    workplace.use(monkeypatch, mode="auto", probability=1.0)
+    trainer = make_trainer()
+    trainer.run_training()
+    record, lines = record_of(trainer)
+    assert record["mode"] == "cached"
+    assert record["overlays"]["variants"] == 2
+    assert record["counts"]["lesions"] == sum(line["lesions"] for line in lines) == 3 * len(lines)
+    assert {line["case"] for line in lines} <= set(workplace.names[1:]), "the first is validated on"
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])

@@ -50,14 +50,16 @@ def test_a_variant_is_what_the_synthesiser_makes_of_the_case_and_the_cases_stay(
     assert ((seg != whole(loaded)[1]) <= (whole(loaded)[1] == 0)).all()
 
 
-def test_it_does_not_matter_who_prepares_and_whether_at_once(workplace, datasets, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_it_does_not_matter_who_prepares_and_whether_at_once(
+    workplace, datasets, tmp_path, monkeypatch, capsys, workers
+):
     assert workplace.prepare(capsys, "--variants", 3).code == 0
     other = Workplace.copy_of(datasets, "plain", tmp_path / "other")
     other.use(monkeypatch)
     assert other.prepare(capsys, "--variants", 1).code == 0
     first = {path: (other.overlays / "changes" / path).stat().st_mtime_ns for path in rendered(other)}
-    outcome = other.prepare(capsys, "--variants", 3, "--workers", 2)
-    assert "10 to render" in outcome.out
+    assert "10 to render" in other.prepare(capsys, "--variants", 3, "--workers", workers).out
     assert rendered(other) == rendered(workplace)
     assert {path: (other.overlays / "changes" / path).stat().st_mtime_ns for path in first} == first
     assert other.open().prepared == workplace.open().prepared
