@@ -1,0 +1,93 @@
+"""`python -m benchmarks.downstream smoke|simulated|pilot|mslesseg|open_ms`: train what is missing, and test it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import tyro
+
+from benchmarks.downstream.arms import Lesions
+from benchmarks.downstream.cases import Cohort
+from benchmarks.downstream.files import Pilot, Source, pilot_cohort, source_cohort
+from benchmarks.downstream.quick import Quick
+from benchmarks.downstream.simulated import Simulation, simulated_cohort
+from benchmarks.downstream.study import Study
+from lesionaug.errors import LesionAugError
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Real anatomy and lesion masks in invented scanners: large enough to tell arms apart, no clinical evidence."""
+
+    study: Study = field(default_factory=Study)
+    cohort: Simulation = field(default_factory=Simulation)
+
+    def make(self) -> Cohort:
+        """The cohort."""
+        return simulated_cohort(self.cohort)
+
+
+@dataclass(frozen=True)
+class Imaged:
+    """Imaged patients of the shared data, one left out at a time: a pilot."""
+
+    study: Study = field(default_factory=Study)
+    cohort: Pilot = field(default_factory=Pilot)
+
+    def make(self) -> Cohort:
+        """The cohort."""
+        return pilot_cohort(self.cohort)
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """A whole data set, patients to train and other patients to test."""
+
+    study: Study = field(default_factory=Study)
+    cohort: Source = field(default_factory=Source)
+
+    def make(self) -> Cohort:
+        """The cohort."""
+        return source_cohort(self.cohort)
+
+
+SMOKE = Study(
+    arms=("none", "copy_paste", "lesionaug"),
+    patients=(2,),
+    draws=(0,),
+    seeds=(0,),
+    lesions=Lesions(model="parametric", variants=1),
+    quick=Quick(steps=4, batch=2, filters=(4, 4, 8), refresh=2),
+)
+LONG = Quick(steps=5000, batch=4, patch=64, filters=(32, 64, 128, 256), refresh=50, device="cuda")
+CURVE = Study(patients=(1, 2, 5, 10), draws=(0, 1, 2), seeds=(0, 1), quick=LONG)
+"""Protocol of the data sets that users download: the curve of peers' studies, on a GPU."""
+
+PROTOCOLS = {
+    "smoke": Simulated(SMOKE, Simulation(pool=2, test=1, healthy_hosts=1, healthy_test=1)),
+    "simulated": Simulated(),
+    "pilot": Imaged(replace(Study(), patients=(1, 2))),
+    "mslesseg": OnDisk(CURVE, Source(Path("MSLesSeg"), "mslesseg")),
+    "open_ms": OnDisk(CURVE, Source(Path("open_ms_data"), "open_ms")),
+}
+"""Named values; every field can be given on the command line."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a protocol, or say what is wrong."""
+    kinds = tyro.extras.subcommand_type_from_defaults(PROTOCOLS)
+    protocol = tyro.cli(kinds, args=arguments, prog="benchmarks.downstream")
+    try:
+        details = asdict(protocol.cohort)
+        protocol.study.run(protocol.make(), details)
+    except (LesionAugError, FileNotFoundError) as error:
+        raise SystemExit(f"error: {error}") from None
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Arms: what is done to training cases, in phases that share the optimiser steps of a run. Values, not classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from benchmarks.downstream.changes import Change, CopyPaste, NewLesions, Sometimes, Variants, carve_and_mix, unchanged
+from lesionaug.checks import check_known
+from lesionaug.errors import LesionAugError
+from lesionaug.loaded import ModelChoice
+from lesionaug.prior import PlanOptions
+
+Hosts = Literal["patients", "healthy"]
+Generic = Literal["light", "heavy"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a training.
+
+    Args:
+        change: Of a case, before patches are cut from it.
+        hosts: Which cases: the drawn patients, or healthy scans, whose only lesions are synthetic.
+        share: Of the optimiser steps.
+    """
+
+    change: Change
+    hosts: Hosts = "patients"
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A way to train.
+
+    Args:
+        phases: One after the other, with one optimiser and one learning-rate schedule.
+        generic: Augmentation of the patches that every arm has, or a heavier one.
+    """
+
+    phases: tuple[Phase, ...]
+    generic: Generic = "light"
+
+    @property
+    def needs_healthy(self) -> bool:
+        """Whether healthy scans are trained on."""
+        return any(phase.hosts == "healthy" for phase in self.phases)
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """How arms that add lesions do it.
+
+    Args:
+        probability: That a training case is changed when it is prepared anew.
+        num_lesions: Range of lesions that are added, by copy-paste and by `lesionaug`.
+        variants: Sets of lesions per case, in the arms that read them.
+        model: Packaged pair of models.
+        diffmask: Folder of another mask model, one that has not seen the test patients.
+        lefusion: Folder of another inpainting model, likewise.
+        prior: File of another prior, likewise.
+        device: Where lesions are rendered.
+        num_steps: Network calls per lesion, instead of each model's own number.
+        pretrain: Share of the steps on synthetic lesions, in the arm that trains on real ones after that.
+    """
+
+    probability: float = 0.5
+    num_lesions: tuple[int, int] = (1, 10)
+    variants: int = 16
+    model: str = "default"
+    diffmask: str | None = None
+    lefusion: str | None = None
+    prior: Path | None = None
+    device: str = "cpu"
+    num_steps: int | None = None
+    pretrain: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.probability <= 1 or not 0 < self.pretrain < 1:
+            raise LesionAugError(
+                f"Expected a probability in (0, 1] and a pretrain share in (0, 1), got {self.probability} and "
+                f"{self.pretrain}; correct them"
+            )
+        if self.variants < 1:
+            raise LesionAugError(f"Expected 1 variant or more, got {self.variants}; use an arm that renders live")
+
+    @property
+    def strict(self) -> bool:
+        """Whether none of the packaged files is used, which have seen every patient of the shared data."""
+        return None not in (self.diffmask, self.lefusion, self.prior)
+
+    def new(self, *, halo: bool) -> NewLesions:
+        """Rendered each time."""
+        models = ModelChoice(self.model, self.diffmask, self.lefusion, self.device, self.num_steps)
+        return NewLesions(PlanOptions(num_lesions=self.num_lesions, halo=halo), models, self.prior)
+
+    def kept(self, folder: Path, *, halo: bool = False) -> Variants:
+        """Rendered once."""
+        return Variants(self.new(halo=halo), folder, self.variants)
+
+
+def all_arms(lesions: Lesions, folder: Path) -> dict[str, Arm]:
+    """Every arm by name.
+
+    Args:
+        lesions: How lesions are added.
+        folder: Where rendered ones are kept.
+    """
+    kept, halo = lesions.kept(folder), lesions.kept(folder, halo=True)
+    on_healthy = Phase(kept, "healthy")
+    return {
+        "none": Arm((Phase(unchanged),)),
+        "heavy": Arm((Phase(unchanged),), "heavy"),
+        "copy_paste": _changed(CopyPaste(lesions.num_lesions), lesions),
+        "carvemix": _changed(carve_and_mix, lesions),
+        "lesionaug_live": _changed(lesions.new(halo=False), lesions),
+        "lesionaug": _changed(kept, lesions),
+        "lesionaug_halo": _changed(halo, lesions),
+        "synthetic_only": Arm((on_healthy,)),
+        "pretrain": Arm((replace(on_healthy, share=lesions.pretrain), Phase(unchanged, share=1 - lesions.pretrain))),
+    }
+
+
+def chosen_arms(names: tuple[str, ...], lesions: Lesions, folder: Path) -> dict[str, Arm]:
+    """The named arms.
+
+    Raises:
+        LesionAugError: There is no such arm.
+    """
+    arms = all_arms(lesions, folder)
+    check_known("arm", names, arms)
+    return {name: arms[name] for name in names}
+
+
+def _changed(change: Change, lesions: Lesions) -> Arm:
+    return Arm((Phase(Sometimes(change, lesions.probability)),))
+
+
+ARMS = tuple(all_arms(Lesions(), Path()))
+"""Names of all arms; `lesionaug` without more reads rendered variants."""

@@ -1,0 +1,148 @@
+"""The quick engine: a small 3D U-Net, some minutes of training on one core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from monai.inferers import sliding_window_inference
+from monai.losses import DiceCELoss
+from monai.networks.nets import DynUNet
+from torch import Tensor, nn
+
+from benchmarks.downstream.arms import Arm, Phase
+from benchmarks.downstream.cases import Case
+from benchmarks.downstream.generic import generic
+from benchmarks.downstream.patches import Ready, network_input
+from lesionaug.errors import LesionAugError
+
+INFERENCE_PATCH = 96
+
+
+@dataclass(frozen=True)
+class Quick:
+    """A training, the same for all arms.
+
+    Args:
+        steps: Optimiser steps.
+        batch: Patches per step.
+        patch: Side of a patch in voxels.
+        filters: Of the levels of the network, three or more.
+        learning_rate: At its highest; it rises over a tenth of the steps and falls along a cosine.
+        refresh: Steps after which training cases are changed anew.
+        device: Where networks are trained.
+    """
+
+    steps: int = 300
+    batch: int = 4
+    patch: int = 32
+    filters: tuple[int, ...] = (8, 16, 32)
+    learning_rate: float = 3e-3
+    refresh: int = 20
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch, self.patch, self.refresh) < 1 or len(self.filters) < 3:
+            raise LesionAugError(f"Expected steps, batch, patch and refresh from 1 up and three filters, got {self}")
+        if self.patch % 2 ** (len(self.filters) - 1):
+            raise LesionAugError(
+                f"Expected a patch that {len(self.filters)} levels can halve, got {self.patch}; choose a multiple of "
+                f"{2 ** (len(self.filters) - 1)}"
+            )
+
+
+def trained(
+    arm: Arm, cases: Sequence[Case], healthy: Sequence[Case], settings: Quick, seed: int
+) -> tuple[nn.Module, list[float]]:
+    """A network, and its losses.
+
+    Start, patches' places and generic augmentation come from the seed alone, so they are the same for all arms.
+
+    Args:
+        arm: Where lesions come from.
+        cases: Of the drawn patients.
+        healthy: Scans without lesions, for arms that want them.
+        settings: Of the training.
+        seed: Of all that is random.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = network(cases[0].scan.image.shape[0], settings).to(settings.device)
+    optimizer = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.1
+    )
+    criterion = DiceCELoss(sigmoid=True, batch=True)
+    losses = []
+    for image, label in batches(arm, cases, healthy, settings, seed):
+        loss = criterion(net(image.to(settings.device)), label.to(settings.device))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(float(loss.detach()))
+    return net.eval(), losses
+
+
+def batches(
+    arm: Arm, cases: Sequence[Case], healthy: Sequence[Case], settings: Quick, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images and labels of every step."""
+    places, changes = (np.random.default_rng([seed, stream]) for stream in range(2))
+    augment = generic(arm.generic, seed)
+    ready: list[Ready] = []
+    previous: Phase | None = None
+    for step, phase in enumerate(phases_of(arm, settings.steps)):
+        if step % settings.refresh == 0 or phase is not previous:
+            ready = prepared(phase, healthy if phase.hosts == "healthy" else cases, cases, settings.patch, changes)
+        previous = phase
+        drawn = [augment(ready[int(places.random() * len(ready))].draw(places)) for _ in range(settings.batch)]
+        yield _stacked(drawn, "image"), _stacked(drawn, "label")
+
+
+def phases_of(arm: Arm, steps: int) -> list[Phase]:
+    """The phase of each step."""
+    ends = np.round(np.cumsum([phase.share for phase in arm.phases]) * steps).astype(int)
+    return [arm.phases[int(np.searchsorted(ends, step, side="right"))] for step in range(steps)]
+
+
+def prepared(
+    phase: Phase, hosts: Sequence[Case], cases: Sequence[Case], patch: int, rng: np.random.Generator
+) -> list[Ready]:
+    """All hosts, changed anew."""
+    return [Ready.of(phase.change(host, cases, rng), patch) for host in hosts]
+
+
+def network(channels: int, settings: Quick) -> DynUNet:
+    """nnU-Net's kind of U-Net, small."""
+    levels = len(settings.filters)
+    return DynUNet(
+        spatial_dims=3,
+        in_channels=channels,
+        out_channels=1,
+        kernel_size=[3] * levels,
+        strides=[1] + [2] * (levels - 1),
+        upsample_kernel_size=[2] * (levels - 1),
+        filters=settings.filters,
+        norm_name="instance",
+    )
+
+
+@torch.inference_mode()
+def predicted(net: nn.Module, case: Case, settings: Quick) -> Bool[np.ndarray, "i j k"]:
+    """Lesions that the network sees, in the scan's voxels."""
+    box = case.brain_box
+    image = network_input(case.scan)[(slice(None), *box)][None].to(settings.device)
+    logits = sliding_window_inference(image, (INFERENCE_PATCH,) * 3, 1, net, overlap=0.25, mode="gaussian")
+    assert isinstance(logits, Tensor)
+    mask = np.zeros(case.scan.shape, bool)
+    mask[box] = (logits[0, 0] > 0).cpu().numpy()
+    return mask & case.scan.brain[0].numpy()
+
+
+def _stacked(patches: list[dict[str, Tensor]], key: str) -> Tensor:
+    # MONAI hands on tensors that carry their history, which nobody reads here.
+    return torch.stack([torch.as_tensor(patch[key]).as_subclass(Tensor) for patch in patches])

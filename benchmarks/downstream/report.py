@@ -1,0 +1,174 @@
+"""`python -m benchmarks.downstream.report FOLDER`: arms compared, with intervals, as a table and as one file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from benchmarks.downstream.lesions import bin_names
+from benchmarks.downstream.runs import read_results, write_json
+from benchmarks.downstream.statistics import GAIN, Comparison, compare, differences, holm, tables
+from lesionaug.checks import check_known
+from lesionaug.errors import LesionAugError
+
+BASELINE = "none"
+RIVALS = (
+    ("lesionaug", "copy_paste"),
+    ("lesionaug", "carvemix"),
+    ("lesionaug_halo", "copy_paste"),
+    ("lesionaug_halo", "carvemix"),
+    ("lesionaug_halo", "lesionaug"),
+)
+"""Compared besides every arm with `BASELINE`."""
+
+SHOWN = ("dice", "nsd", "f1", "recall", "precision", "f1_iou")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Compare the arms of a study.
+
+    Args:
+        results: Folder of a study, or the file that `--output` wrote.
+        output: File for all results and comparisons.
+        metrics: Which to compare.
+    """
+
+    results: tyro.conf.Positional[Path]
+    output: Path | None = None
+    metrics: tuple[str, ...] = SHOWN
+
+    def run(self) -> None:
+        """Print it."""
+        found = read_results(self.results)
+        check_known("metric", self.metrics, (*SHOWN, "avd_ml"))
+        rows = list(comparisons(found["records"], self.metrics))
+        if self.output:
+            write_json(self.output, {**found, "benchmark": "downstream", "comparisons": rows})
+        print("\n".join(page(found, rows)))
+
+
+def comparisons(records: Sequence[dict[str, Any]], metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Every arm with the baseline, and rivals with each other; p by Holm within a metric and number of patients."""
+    for patients in sorted({record["run"]["patients"] for record in records}):
+        for metric in metrics:
+            pairs = [pair for pair in pairs_of(records) if _has(records, pair, patients)]
+            found = [compare(differences(records, *pair, patients, metric)) for pair in pairs]
+            adjusted = holm([comparison.p for comparison in found]) if found else []
+            for (arm, against), comparison, p in zip(pairs, found, adjusted, strict=True):
+                about = {"metric": metric, "trained_on": patients, "arm": arm, "against": against}
+                yield {**about, **asdict(comparison), "p_holm": p}
+
+
+def pairs_of(records: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Arms that are compared, of those there are."""
+    arms = arms_of(records)
+    pairs = [(arm, BASELINE) for arm in arms if arm != BASELINE and BASELINE in arms]
+    return [*pairs, *(pair for pair in RIVALS if set(pair) <= set(arms))]
+
+
+def arms_of(records: Sequence[dict[str, Any]]) -> list[str]:
+    """In the order of their first run."""
+    return list(dict.fromkeys(record["run"]["arm"] for record in sorted(records, key=_order)))
+
+
+def _order(record: dict[str, Any]) -> tuple:
+    from benchmarks.downstream.arms import ARMS
+
+    return ARMS.index(record["run"]["arm"]), record["run"]["draw"], record["run"]["seed"]
+
+
+def _has(records: Sequence[dict[str, Any]], pair: tuple[str, str], patients: int) -> bool:
+    try:
+        differences(records, *pair, patients, "dice")
+    except LesionAugError:
+        return False
+    return True
+
+
+def page(found: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[str]:
+    """All tables, as Markdown."""
+    records = found["records"]
+    lines = [f"Cohort: {found['about']['cohort']}", ""]
+    for patients in sorted({record["run"]["patients"] for record in records}):
+        here = [record for record in records if record["run"]["patients"] == patients]
+        lines += [f"Trained on {patients} patients, mean over test patients, draws and seeds:", ""]
+        lines += [*level_table(here, patients), "", *size_table(here), ""]
+    return [*lines, *difference_table(rows)]
+
+
+def level_table(records: Sequence[dict[str, Any]], patients: int) -> list[str]:
+    """What each arm reaches."""
+    head = ["arm", "runs", *SHOWN, "avd_ml", "false lesions / healthy scan"]
+    return markdown(head, [_level(records, arm, patients) for arm in arms_of(records)])
+
+
+def _level(records: Sequence[dict[str, Any]], arm: str, patients: int) -> list[str]:
+    own = [record for record in records if record["run"]["arm"] == arm]
+    values = [
+        np.mean([list(row.values()) for row in tables(own, arm, patients, metric).values()])
+        for metric in (*SHOWN, "avd_ml")
+    ]
+    healthy = [scan["false_lesions"] for record in own for scan in record["healthy"].values()]
+    return [arm, str(len(own)), *(f"{x:.3f}" for x in values), f"{np.mean(healthy):.1f}" if healthy else "-"]
+
+
+def size_table(records: Sequence[dict[str, Any]]) -> list[str]:
+    """Recall by volume, over the lesions of all test patients."""
+    head = ["recall by mm3", *bin_names()]
+    return markdown(head, [[arm, *_recalls(records, arm)] for arm in arms_of(records)])
+
+
+def _recalls(records: Sequence[dict[str, Any]], arm: str) -> list[str]:
+    counts = [
+        [case["by_size"][name] for name in bin_names()]
+        for record in records
+        if record["run"]["arm"] == arm
+        for case in record["cases"].values()
+    ]
+    found, real = np.sum(counts, axis=0).T
+    return [f"{a / b:.2f} of {b}" if b else "-" for a, b in zip(found, real, strict=True)]
+
+
+def difference_table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Every difference with its interval; a claim is one whose interval leaves out 0."""
+    gain = f"power for {GAIN:g}"
+    head = ["n", "metric", "arm - other", "difference", "95 %", "p (Holm)", "wins", "detectable", gain]
+    return markdown(head, [_difference(row) for row in rows])
+
+
+def _difference(row: dict[str, Any]) -> list[str]:
+    found = Comparison(**{name: row[name] for name in Comparison.__dataclass_fields__})
+    return [
+        str(row["trained_on"]),
+        row["metric"],
+        f"{row['arm']} - {row['against']}",
+        f"{found.mean:+.3f}",
+        f"{found.low:+.3f} to {found.high:+.3f}",
+        f"{row['p_holm']:.3f}",
+        f"{found.wins}/{found.patients}",
+        f"{found.detectable:.3f}",
+        f"{found.power:.2f}",
+    ]
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table."""
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def main() -> None:
+    """Report, or say why not."""
+    try:
+        tyro.cli(Report).run()
+    except LesionAugError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

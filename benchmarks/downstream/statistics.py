@@ -1,0 +1,179 @@
+"""Is an arm better than another, and how sure is that?
+
+Always paired: the same patients trained on, the same tested, the same seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+from lesionaug.errors import LesionAugError
+
+Array = np.ndarray
+RESAMPLES = 4000
+GAIN = 0.02
+"""Two points of Dice: what a study should be able to see."""
+POWER, ALPHA = 0.8, 0.05
+
+
+@dataclass(frozen=True)
+class Differences:
+    """One arm minus another.
+
+    Args:
+        values: For each draw of training patients, seed by test patient.
+        patients: Tested, by name.
+    """
+
+    values: tuple[Float[Array, "seeds patients"], ...]
+    patients: tuple[str, ...]
+
+    @property
+    def by_patient(self) -> Float[Array, " patients"]:
+        """Mean over draws and seeds."""
+        return np.mean([draw.mean(axis=0) for draw in self.values], axis=0)
+
+    @property
+    def runs(self) -> int:
+        """Pairs of networks per fold."""
+        return sum(len(draw) for draw in self.values)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What can be said of a difference.
+
+    Args:
+        mean: Over patients, draws and seeds.
+        low: 2.5th percentile of the bootstrap.
+        high: 97.5th percentile.
+        p: Of Wilcoxon's signed-rank test over patients, not yet corrected.
+        wins: Patients for whom the difference is above 0.
+        patients: Tested.
+        runs: Pairs of networks per fold.
+        detectable: Difference that a study like this finds with a probability of 80 %.
+        power: Probability that it finds a difference of `GAIN`.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    wins: int
+    patients: int
+    runs: int
+    detectable: float
+    power: float
+
+
+def differences(records: Sequence[dict[str, Any]], arm: str, against: str, patients: int, metric: str) -> Differences:
+    """Pairs of runs that both arms have, complete over all folds.
+
+    Args:
+        records: Of `runs.read_results`.
+        arm: Whose gain.
+        against: Over whom.
+        patients: Trained on.
+        metric: From `scores.METRICS`.
+
+    Raises:
+        LesionAugError: No pair is complete.
+    """
+    ours, theirs = (tables(records, name, patients, metric) for name in (arm, against))
+    tested = sorted(set().union(*(row for row in (*ours.values(), *theirs.values()))))
+    both = [key for key in sorted(ours) if key in theirs and len(ours[key]) == len(theirs[key]) == len(tested)]
+    if not both:
+        raise LesionAugError(
+            f"Expected runs of {arm} and {against} with {patients} patients and the same draw and seed, got none; "
+            "run more of the study"
+        )
+    rows = {key: np.array([ours[key][name] - theirs[key][name] for name in tested]) for key in both}
+    draws = sorted({draw for draw, _ in both})
+    return Differences(tuple(np.stack([row for key, row in rows.items() if key[0] == d]) for d in draws), tuple(tested))
+
+
+def tables(
+    records: Sequence[dict[str, Any]], arm: str, patients: int, metric: str
+) -> dict[tuple[int, int], dict[str, float]]:
+    """For each draw and seed, the mean of a metric over the scans of each test patient."""
+    found: dict[tuple[int, int], dict[str, list[float]]] = {}
+    for record in records:
+        run = record["run"]
+        if run["arm"] == arm and run["patients"] == patients:
+            row = found.setdefault((run["draw"], run["seed"]), {})
+            for case in record["cases"].values():
+                row.setdefault(case["patient"], []).append(case[metric])
+    return {key: {name: float(np.mean(x)) for name, x in row.items()} for key, row in found.items()}
+
+
+def compare(found: Differences, seed: int = 0) -> Comparison:
+    """Mean, interval, test and power."""
+    by_patient, drawn = found.by_patient, bootstrap_means(found, seed)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    error = float(drawn.std())
+    return Comparison(
+        mean=float(by_patient.mean()),
+        low=float(low),
+        high=float(high),
+        p=signed_rank(by_patient),
+        wins=int((by_patient > 0).sum()),
+        patients=len(by_patient),
+        runs=found.runs,
+        detectable=detectable(error),
+        power=power(GAIN, error),
+    )
+
+
+def bootstrap_means(found: Differences, seed: int = 0, resamples: int = RESAMPLES) -> Float[Array, " resamples"]:
+    """Means of the differences with other patients, other draws, and within draws other seeds.
+
+    Reference:
+        Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1 (patients and runs are crossed).
+    """
+    rng = np.random.default_rng(seed)
+    draws, patients = len(found.values), len(found.patients)
+    times = rng.multinomial(draws, np.full(draws, 1 / draws), resamples).T
+    rows = np.zeros((resamples, patients))
+    for chosen, values in zip(times, found.values, strict=True):
+        seeds = len(values)
+        # A draw that is chosen m times has its seeds drawn anew m times.
+        rows += rng.multinomial(chosen * seeds, np.full(seeds, 1 / seeds)) @ values / seeds
+    weights = rng.multinomial(patients, np.full(patients, 1 / patients), resamples)
+    return (weights * rows).sum(axis=1) / (draws * patients)
+
+
+def signed_rank(values: Float[Array, " patients"]) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test; 1 where nothing differs."""
+    return float(stats.wilcoxon(values).pvalue) if np.any(values) else 1.0
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Adjusted so that the chance of any false finding among these tests stays below the level.
+
+    Reference:
+        Holm 1979, Scandinavian Journal of Statistics 6.
+
+    Example:
+        >>> [round(x, 3) for x in holm([0.01, 0.04, 0.03])]
+        [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p)
+    scaled = np.asarray(p)[order] * np.arange(len(p), 0, -1)
+    adjusted = np.minimum(np.maximum.accumulate(scaled), 1)
+    return adjusted[np.argsort(order)].tolist()
+
+
+def detectable(error: float) -> float:
+    """Difference that is found with probability `POWER` at level `ALPHA`, given its standard error."""
+    return float(stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(POWER)) * error
+
+
+def power(difference: float, error: float) -> float:
+    """Probability that a difference is found at level `ALPHA`, given its standard error."""
+    return float(stats.norm.sf(stats.norm.ppf(1 - ALPHA / 2) - difference / error)) if error else 1.0

@@ -1,0 +1,138 @@
+"""A study: every missing run of its plan, one after the other, each kept when it is done."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from benchmarks.downstream.arms import Arm, Lesions, chosen_arms
+from benchmarks.downstream.cases import Case, Cohort, drawn_patients
+from benchmarks.downstream.quick import Quick, predicted, trained
+from benchmarks.downstream.runs import Ledger, Run, part_of, planned
+from benchmarks.downstream.scores import healthy_scores, scores
+from lesionaug.errors import LesionAugError
+from lesionaug.loaded import ModelChoice
+
+COMPARED = ("none", "heavy", "copy_paste", "carvemix", "lesionaug", "lesionaug_halo")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is run on a cohort.
+
+    Args:
+        output: Folder of the results; run the same again to go on with what is missing.
+        arms: From `arms.ARMS`.
+        patients: How many to train on.
+        draws: Which choices of them; the same number means the same patients.
+        seeds: Of the trainings.
+        lesions: How arms add them.
+        quick: The trainings.
+        part: Which part of the runs, counted from 0.
+        num_parts: How many parts there are.
+        dry_run: Print the runs, and do none.
+    """
+
+    output: Path = Path("downstream")
+    arms: tuple[str, ...] = COMPARED
+    patients: tuple[int, ...] = (1, 2)
+    draws: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1)
+    lesions: Lesions = field(default_factory=Lesions)
+    quick: Quick = field(default_factory=Quick)
+    part: int = 0
+    num_parts: int = 1
+    dry_run: bool = False
+
+    def run(self, cohort: Cohort, details: dict[str, Any]) -> None:
+        """Do what is missing.
+
+        Args:
+            cohort: Who.
+            details: How it was made, for the record.
+
+        Raises:
+            LesionAugError: An arm that this cohort cannot have, or results of another study.
+        """
+        arms = chosen_arms(self.arms, self.lesions, self.output / "variants")
+        check_healthy(arms, cohort)
+        for fold in cohort.folds:
+            drawn_patients(fold, cohort.patients, max(self.patients), 0)
+        runs = part_of(planned(self.arms, cohort, self.patients, self.draws, self.seeds), self.part, self.num_parts)
+        if self.dry_run:
+            print("\n".join(run.name for run in runs))
+            return
+        ledger = Ledger(self.output, self.about(cohort, details))
+        ledger.open()
+        for run in ledger.missing(runs):
+            result = self.done(run, arms[run.arm], cohort)
+            ledger.keep(run, result)
+            print(line_of(run, result), flush=True)
+
+    def about(self, cohort: Cohort, details: dict[str, Any]) -> dict[str, Any]:
+        """All that every run has in common; more arms, draws and seeds may join later."""
+        models = ModelChoice(self.lesions.model, self.lesions.diffmask, self.lesions.lefusion)
+        about = {
+            "cohort": cohort.name,
+            "details": details,
+            "lesions": asdict(self.lesions),
+            "models": models.digests(),
+            "generator": "given models and prior" if self.lesions.strict else "packaged files: may know test patients",
+            "engine": {"name": "quick", **asdict(self.quick)},
+        }
+        return json.loads(json.dumps(about, default=str))
+
+    def done(self, run: Run, arm: Arm, cohort: Cohort) -> dict[str, Any]:
+        """Train a network and test it."""
+        start = time.monotonic()
+        fold = next(fold for fold in cohort.folds if fold.name == run.fold)
+        cases = cohort.cases(drawn_patients(fold, cohort.patients, run.patients, run.draw))
+        hosts = cohort.cases(cohort.healthy_hosts if arm.needs_healthy else ())
+        net, losses = trained(arm, cases, hosts, self.quick, run.seed)
+        tested = {case.name: _tested(case, predicted(net, case, self.quick)) for case in cohort.cases(fold.test)}
+        healthy = {
+            case.name: healthy_scores(predicted(net, case, self.quick), case.scan.spacing_mm)
+            for case in cohort.cases(cohort.healthy_test)
+        }
+        return {
+            "trained_on": [case.name for case in cases],
+            "loss": sum(losses[-20:]) / len(losses[-20:]),
+            "cases": tested,
+            "healthy": healthy,
+            "seconds": round(time.monotonic() - start, 1),
+        }
+
+
+def check_healthy(arms: dict[str, Arm], cohort: Cohort) -> None:
+    """Arms that train on healthy scans have some.
+
+    Raises:
+        LesionAugError: They have none.
+    """
+    if not cohort.healthy_hosts and (wanting := [name for name, arm in arms.items() if arm.needs_healthy]):
+        raise LesionAugError(
+            f"Expected healthy scans to train on for {', '.join(wanting)}, got a cohort without; leave these arms out"
+        )
+
+
+def _tested(case: Case, mask: Bool[np.ndarray, "i j k"]) -> dict[str, Any]:
+    found = scores(mask, case.scan.lesion_mask[0].numpy(), case.scan.spacing_mm)
+    return {"patient": case.patient, **found}
+
+
+def line_of(run: Run, result: dict[str, Any]) -> str:
+    """One line of progress."""
+    cases = list(result["cases"].values())
+    dice, f1 = (_mean([case[name] for case in cases]) for name in ("dice", "f1"))
+    return f"{run.name}: Dice {dice:.3f}, F1 {f1:.3f}, loss {result['loss']:.3f}, {result['seconds']:.0f} s"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,266 @@
+"""Arms train alike, results are kept one by one, and statistics say what can be said."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("monai", reason="the downstream benchmark needs MONAI")
+
+from scans import small_scan
+
+from benchmarks.downstream.arms import ARMS, Arm, Lesions, Phase, all_arms, chosen_arms
+from benchmarks.downstream.cases import Case, Cohort, Fold, drawn_patients, leave_one_patient_out
+from benchmarks.downstream.changes import applied, difference, unchanged
+from benchmarks.downstream.patches import Ready
+from benchmarks.downstream.quick import Quick, batches, phases_of, predicted, trained
+from benchmarks.downstream.report import Report
+from benchmarks.downstream.runs import Ledger, part_of, planned, read_results
+from benchmarks.downstream.statistics import Differences, compare, detectable, differences, holm, power, signed_rank
+from benchmarks.downstream.study import Study
+from lesionaug.errors import LesionAugError
+
+SMALL = Quick(steps=4, batch=2, patch=16, filters=(4, 4, 8), refresh=2)
+LESIONS = Lesions(model="parametric", num_lesions=(1, 2), variants=2, probability=1.0)
+
+
+def small_case(name: str, seed: int, *, lesions: bool = True) -> Case:
+    scan = small_scan(seed, shape=(48, 48, 48))
+    place = torch.zeros_like(scan.lesion_mask)
+    place[0, 20:26, 18 + seed : 24 + seed, 20:25] = lesions
+    scan = replace(scan, image=scan.image + 150 * place, lesion_mask=place)
+    return Case(name, name.split("_")[0], replace(scan, eligible=(scan.brain & ~place).float()), np.eye(4))
+
+
+@pytest.fixture(scope="module")
+def cohort():
+    names = ("a_T1", "a_T2", "b", "c", "d")
+    cases = {name: small_case(name, seed) for seed, name in enumerate(names)}
+    cases |= {name: small_case(name, 7, lesions=False) for name in ("host", "well")}
+    patients = {name: cases[name].patient for name in names}
+    fold = Fold("all", ("a_T1", "a_T2", "b"), ("c", "d"))
+    return Cohort("phantoms", cases.__getitem__, patients, (fold,), ("host",), ("well",))
+
+
+@pytest.fixture(scope="module")
+def finished(cohort, tmp_path_factory):
+    study = Study(
+        tmp_path_factory.mktemp("study"), ("none", "copy_paste", "lesionaug"), (2,), (0,), (0, 1), LESIONS, SMALL
+    )
+    study.run(cohort, {"seed": 0})
+    return study
+
+
+def test_no_patient_is_trained_on_and_tested():
+    patients = {"a_T1": "a", "a_T2": "a", "b": "b"}
+    for fold in leave_one_patient_out(patients):
+        assert not {patients[name] for name in fold.pool} & {patients[name] for name in fold.test}
+    with pytest.raises(LesionAugError, match="other patients to test"):
+        Cohort("leaky", dict, patients, (Fold("all", ("a_T1", "b"), ("a_T2",)),))
+    with pytest.raises(LesionAugError, match="other healthy scans"):
+        Cohort("leaky", dict, patients, (), ("x",), ("x",))
+
+
+def test_patients_are_nested_and_come_with_all_their_time_points(cohort):
+    fold = cohort.folds[0]
+    for draw in range(5):
+        one, two = (drawn_patients(fold, cohort.patients, count, draw) for count in (1, 2))
+        assert set(one) <= set(two) == {"a_T1", "a_T2", "b"}
+        assert ("a_T1" in one) == ("a_T2" in one)
+    with pytest.raises(LesionAugError, match="1 to 2 patients"):
+        drawn_patients(fold, cohort.patients, 3, 0)
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_every_arm_makes_as_many_batches_and_harms_no_case(cohort, tmp_path, name):
+    arm, cases, hosts = all_arms(LESIONS, tmp_path)[name], cohort.cases(("a_T1", "b")), cohort.cases(("host",))
+    before = [case.scan.image.clone() for case in (*cases, *hosts)]
+    made = list(batches(arm, cases, hosts, SMALL, seed=3))
+    assert [image.shape for image, _ in made] == [(2, 2, 16, 16, 16)] * SMALL.steps
+    assert all(torch.equal(a, case.scan.image) for a, case in zip(before, (*cases, *hosts), strict=True))
+    again = list(batches(arm, cases, hosts, SMALL, seed=3))
+    assert all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(made, again, strict=True))
+    assert any(label.any() for _, label in made)
+
+
+def test_arms_differ_by_their_lesions_alone(cohort, tmp_path):
+    """The baseline's patches are those of an arm whose change changes nothing, whatever it draws meanwhile."""
+
+    def wasteful(case, cases, rng):
+        rng.random(1000)
+        return case.scan
+
+    cases = cohort.cases(("a_T1", "b"))
+    made = [list(batches(Arm((Phase(change),)), cases, (), SMALL, seed=1)) for change in (unchanged, wasteful)]
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(*made, strict=True))
+
+
+def test_phases_share_the_steps(tmp_path):
+    arm = all_arms(Lesions(pretrain=0.25), tmp_path)["pretrain"]
+    assert [phase.hosts for phase in phases_of(arm, 8)] == ["healthy"] * 2 + ["patients"] * 6
+
+
+def test_a_network_depends_on_its_seed_alone(cohort, tmp_path):
+    arm, cases = all_arms(LESIONS, tmp_path)["none"], cohort.cases(("a_T1", "b"))
+    masks = [predicted(trained(arm, cases, (), SMALL, seed)[0], cases[0], SMALL) for seed in (0, 0, 1)]
+    assert np.array_equal(masks[0], masks[1])
+    assert not (masks[0] & ~cases[0].scan.brain[0].numpy()).any()
+    losses = [trained(arm, cases, (), SMALL, seed)[1] for seed in (0, 0, 1)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_patches_have_the_lesion_where_the_scan_has_it(cohort):
+    case = cohort.load("b")
+    ready, rng = Ready.of(case.scan, 16), np.random.default_rng(0)
+    drawn = [ready.draw(rng) for _ in range(40)]
+    shares = np.mean([patch["label"].any().item() for patch in drawn])
+    assert shares >= 0.4
+    inside = torch.cat([patch["image"][0][patch["label"][0] > 0] for patch in drawn])
+    assert inside.mean() > 3
+
+
+def test_variants_are_rendered_once_and_read_with_the_same_bits(cohort, tmp_path):
+    case, kept = cohort.load("b"), LESIONS.kept(tmp_path)
+    first = kept.variant(case, 0)
+    assert torch.equal(first.image, kept.variant(case, 0).image)
+    assert not torch.equal(first.image, kept.variant(case, 1).image)
+    again = applied(case.scan, difference(case.scan, first))
+    assert torch.equal(again.image, first.image)
+    assert torch.equal(again.lesion_mask, first.lesion_mask)
+    assert (first.lesion_mask & ~case.scan.lesion_mask).any()
+    other = replace(kept, change=LESIONS.new(halo=True)).variant(case, 0)
+    assert not torch.equal(first.image, other.image)
+
+
+def test_a_study_goes_on_with_what_is_missing(finished, cohort, capsys):
+    files = sorted((finished.output / "runs").iterdir())
+    assert len(files) == 6
+    removed = files.pop(3)
+    kept, lost = [file.stat().st_mtime_ns for file in files], json.loads(removed.read_text())
+    removed.unlink()
+    capsys.readouterr()
+    finished.run(cohort, {"seed": 0})
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    assert json.loads(removed.read_text())["cases"] == lost["cases"]
+    assert [file.stat().st_mtime_ns for file in files] == kept
+
+
+def test_another_study_is_not_mixed_in(finished, cohort):
+    with pytest.raises(LesionAugError, match="got those of another"):
+        replace(finished, quick=replace(SMALL, steps=5)).run(cohort, {"seed": 0})
+
+
+def test_parts_are_all_runs_once(cohort):
+    runs = planned(("none", "heavy"), cohort, (1, 2), (0, 1, 2), (0,))
+    parts = [part_of(runs, part, 5) for part in range(5)]
+    assert sorted((run for part in parts for run in part), key=repr) == sorted(runs, key=repr)
+    with pytest.raises(LesionAugError, match="part from 0 to 4"):
+        part_of(runs, 5, 5)
+
+
+def test_a_report_has_every_arm_and_survives_as_one_file(finished, tmp_path, capsys):
+    Report(finished.output, tmp_path / "results.json").run()
+    printed = capsys.readouterr().out
+    assert "| lesionaug - none |" in printed.replace("dice | ", "| ")
+    assert "| lesionaug - copy_paste |" in printed.replace("dice | ", "| ")
+    Report(tmp_path / "results.json").run()
+    assert capsys.readouterr().out == printed
+
+
+def test_results_of_another_version_are_refused(finished, tmp_path):
+    Report(finished.output, tmp_path / "results.json").run()
+    found = json.loads((tmp_path / "results.json").read_text())
+    (tmp_path / "results.json").write_text(json.dumps({**found, "version": 0}))
+    with pytest.raises(LesionAugError, match="version 1, got 0"):
+        read_results(tmp_path / "results.json")
+    (tmp_path / "results.json").write_text("{")
+    with pytest.raises(LesionAugError, match="as JSON"):
+        read_results(tmp_path / "results.json")
+    with pytest.raises(LesionAugError, match=r"study\.json"):
+        read_results(tmp_path)
+    Ledger(tmp_path, {"cohort": "x"}).open()
+    with pytest.raises(LesionAugError, match="got none yet"):
+        read_results(tmp_path)
+
+
+def test_arms_that_cannot_be_are_refused(cohort, tmp_path):
+    with pytest.raises(LesionAugError, match="arm among"):
+        chosen_arms(("magic",), LESIONS, tmp_path)
+    study = Study(tmp_path / "study", ("synthetic_only",), (1,), lesions=LESIONS, quick=SMALL)
+    with pytest.raises(LesionAugError, match="healthy scans to train on for synthetic_only"):
+        study.run(replace(cohort, healthy_hosts=()), {})
+    assert not (tmp_path / "study").exists()
+    with pytest.raises(LesionAugError, match="levels can halve"):
+        Quick(patch=18)
+    with pytest.raises(LesionAugError, match="probability"):
+        Lesions(probability=0)
+
+
+def records_of(values: dict[str, np.ndarray]) -> list[dict]:
+    """One record per arm, draw and seed from arrays `(draws, seeds, patients)`."""
+    return [
+        {
+            "run": {"arm": arm, "fold": "all", "patients": 2, "draw": draw, "seed": seed},
+            "cases": {f"p{n}": {"patient": f"p{n}", "dice": float(x)} for n, x in enumerate(row)},
+        }
+        for arm, table in values.items()
+        for draw, seeds in enumerate(table)
+        for seed, row in enumerate(seeds)
+    ]
+
+
+def test_differences_are_paired_and_incomplete_pairs_left_out():
+    base = np.random.default_rng(0).random((2, 2, 3))
+    records = records_of({"none": base, "better": base + 0.1})
+    found = differences(records, "better", "none", 2, "dice")
+    assert found.by_patient == pytest.approx([0.1] * 3)
+    assert found.runs == 4
+    assert differences(records[:-1], "better", "none", 2, "dice").runs == 3
+    with pytest.raises(LesionAugError, match="got none"):
+        differences(records, "better", "best", 2, "dice")
+
+
+def test_time_points_of_a_patient_count_as_one():
+    records = records_of({"none": np.zeros((1, 1, 2)), "better": np.array([[[0.2, 0.4]]])})
+    for record in records:
+        record["cases"]["p1"]["patient"] = "p0"
+    assert differences(records, "better", "none", 2, "dice").by_patient == pytest.approx([0.3])
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    rng = np.random.default_rng(1)
+    covered = []
+    for trial in range(60):
+        patient, draw = rng.normal(0, 0.02, 16), rng.normal(0, 0.02, (12, 1, 1))
+        values = 0.05 + patient + draw + rng.normal(0, 0.01, (12, 2, 16))
+        found = compare(Differences(tuple(values), tuple("abcdefghijklmnop")), seed=trial)
+        covered.append(found.low <= 0.05 <= found.high)
+    assert np.mean(covered) >= 0.85
+
+
+def test_a_clear_gain_is_seen_and_none_is_not():
+    rng = np.random.default_rng(2)
+    names = tuple(f"p{n}" for n in range(10))
+    clear = compare(Differences(tuple(rng.normal(0.05, 0.01, (3, 2, 10))), names))
+    assert clear.low > 0
+    assert clear.p < 0.01
+    assert clear.wins == 10
+    same = compare(Differences(tuple(np.zeros((3, 2, 10))), names))
+    assert (same.mean, same.low, same.high, same.p, same.wins) == (0, 0, 0, 1, 0)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1, 1])
+
+
+def test_signed_rank_by_hand():
+    """Six patients, all better: one of 64 sign patterns, two-sided."""
+    assert signed_rank(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])) == pytest.approx(2 / 64)
+
+
+def test_power_is_what_is_asked_for_at_the_detectable_difference():
+    assert power(detectable(0.013), 0.013) == pytest.approx(0.8, abs=1e-6)
+    assert power(0.0, 0.013) == pytest.approx(0.025)
