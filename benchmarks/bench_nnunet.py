@@ -29,13 +29,12 @@ class BenchNnunet:
 
     Examples:
       python -m benchmarks.bench_nnunet 501 --device cuda --output benchmarks/results/nnunet-cuda.json
-      python -m benchmarks.bench_nnunet 501 --patch 64 64 64 --epochs 4 --iterations 10
+      python -m benchmarks.bench_nnunet 501 --configuration 3d_small --epochs 5 --iterations 10
 
     Args:
         dataset: Number or name, as nnU-Net's commands take it.
         configuration: Of nnU-Net.
         ways: Of getting lesions; the first is what the others are compared with.
-        patch: Instead of the plans'.
         device: Of the network.
         epochs: Of each way.
         iterations: Of an epoch.
@@ -45,7 +44,6 @@ class BenchNnunet:
     dataset: tyro.conf.Positional[str]
     configuration: str = "3d_fullres"
     ways: tuple[Way, ...] = ("without", "cached", "live")
-    patch: tuple[int, ...] = ()
     device: str = "cpu"
     epochs: int = 5
     iterations: int = 20
@@ -70,7 +68,7 @@ class BenchNnunet:
 
     def courses(self) -> list[Course]:
         """All trainings, each at its end."""
-        how = (self.dataset, self.configuration, self.patch, self.device, self.epochs, self.iterations)
+        how = (self.dataset, self.configuration, self.device, self.epochs, self.iterations)
         courses: list[Course] = []
         try:
             courses.extend(begun(way, *how) for way in self.ways)

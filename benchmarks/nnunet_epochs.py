@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -68,9 +67,7 @@ class Course:
 LOSSES = ("train_losses", "val_losses", "mean_fg_dice")
 
 
-def begun(
-    way: Way, dataset: str, configuration: str, patch: Sequence[int], device: str, epochs: int, iterations: int
-) -> Course:
+def begun(way: Way, dataset: str, configuration: str, device: str, epochs: int, iterations: int) -> Course:
     """A training of a dataset, with its loaders; the settings decide about lesions but for the mode."""
     from lesionaug.integrations.nnunet.trainers import with_synthetic_lesions
     from nnunetv2.run.run_training import get_trainer_from_args
@@ -82,8 +79,6 @@ def begun(
     trainer = get_trainer_from_args(dataset, configuration, 0, name, device=torch.device(device))
     trainer.num_epochs, trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = epochs, iterations, 4
     trainer.disable_checkpointing = True
-    if patch:
-        trainer.configuration_manager.configuration["patch_size"] = list(patch)
     if way != "without":
         trainer.plans_manager.plans["lesionaug"] = {"mode": way}
     trainer.on_train_start()
