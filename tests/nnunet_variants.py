@@ -77,3 +77,16 @@ def always() -> float:
 
 def rewritten(path: Path, change: Callable[[dict], dict]) -> None:
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+def agreement(ours: torch.Tensor, theirs: torch.Tensor, to_theirs: np.ndarray) -> float:
+    """Dice of two masks on different grids.
+
+    Args:
+        ours: Shape `(1, i, j, k)`.
+        theirs: Likewise, of other voxels.
+        to_theirs: Voxel of ours to voxel of theirs, 4 by 4.
+    """
+    values, (matrix, offset) = theirs[0].numpy().astype(np.float32), (to_theirs[:3, :3], to_theirs[:3, 3])
+    moved = ndimage.affine_transform(values, matrix, offset, output_shape=ours.shape[1:], order=1) > 0.5
+    return 2 * (moved & ours[0].numpy()).sum() / (moved.sum() + ours.sum().item())
