@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from lesionaug.integrations.nnunet.channels import Roles, roles_of
 from lesionaug.integrations.nnunet.overlays import Overlays, open_overlays, overlays_folder
 from lesionaug.integrations.nnunet.settings import NnunetSettings, read_settings
 from nnunet_dataset import CONFIGURATION, NAME
 from scan_files import Outcome, call
+from scipy import ndimage
 
 FEW = {"mode": "cached", "model": "parametric", "lesions_per_case": 3, "diameter_mm": [6, 12], "variants": 2}
 
