@@ -18,24 +18,25 @@ Array = np.ndarray
 
 
 def populate_by_carving(host: HostScan, donors: Sequence[HostScan], seed: int = 0) -> HostResult:
-    """Carve the lesions of one donor that are clear of the host's own into the host.
+    """Carve the lesions of one donor after the other into the host, those that are clear of all that is there.
 
     Args:
         host: Where to.
         donors: Scans on the same grid; those of the host's own patient are not used.
-        seed: Of the donor and of how much is carved.
+        seed: Of how much is carved, and of the donors' order.
 
     Raises:
         ValueError: No other patient has lesions that are clear of the host's.
     """
     rng = np.random.default_rng(seed)
-    usable = [(donor, free) for donor in donors if (free := clear_lesions(host, donor)).any()]
-    if not usable:
+    before = after = scan_of(host)
+    for index in rng.permutation(len(donors)):
+        free = clear_lesions(replace(host, lesions=after.lesion_mask[0].numpy()), donors[index])
+        if free.any():
+            after = carvemix(after, replace(scan_of(donors[index]), lesion_mask=torch.from_numpy(free)[None]), rng)
+    new = (after.lesion_mask & ~before.lesion_mask)[0].numpy()
+    if not new.any():
         raise ValueError(f"Expected lesions of other patients clear of those of {host.name}, got none; add donors")
-    donor, free = usable[int(rng.integers(len(usable)))]
-    given = replace(scan_of(donor), lesion_mask=torch.from_numpy(free)[None])
-    after = carvemix(scan_of(host), given, rng)
-    new = (after.lesion_mask & ~scan_of(host).lesion_mask)[0].numpy()
     return HostResult(host, dict(zip(after.channels, after.image.numpy(), strict=True)), new)
 
 
