@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool
-from monai.inferers import sliding_window_inference
 from monai.losses import DiceCELoss
 from monai.networks.nets import DynUNet
 from torch import Tensor, nn
@@ -18,8 +17,6 @@ from benchmarks.downstream.cases import Case
 from benchmarks.downstream.generic import generic
 from benchmarks.downstream.patches import Ready, network_input
 from lesionaug.errors import LesionAugError
-
-INFERENCE_PATCH = 96
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ def prepared(
 
 
 def network(channels: int, settings: Quick) -> DynUNet:
-    """nnU-Net's kind of U-Net, small."""
+    """nnU-Net's kind of U-Net, small; with batch norm, so that whole brains may be larger than patches."""
     levels = len(settings.filters)
     return DynUNet(
         spatial_dims=3,
@@ -127,19 +124,20 @@ def network(channels: int, settings: Quick) -> DynUNet:
         strides=[1] + [2] * (levels - 1),
         upsample_kernel_size=[2] * (levels - 1),
         filters=settings.filters,
-        norm_name="instance",
+        norm_name="batch",
     )
 
 
 @torch.inference_mode()
 def predicted(net: nn.Module, case: Case, settings: Quick) -> Bool[np.ndarray, "i j k"]:
-    """Lesions that the network sees, in the scan's voxels."""
+    """Lesions that the network sees, the whole brain at once."""
     box = case.brain_box
-    image = network_input(case.scan)[(slice(None), *box)][None].to(settings.device)
-    logits = sliding_window_inference(image, (INFERENCE_PATCH,) * 3, 1, net, overlap=0.25, mode="gaussian")
-    assert isinstance(logits, Tensor)
+    image = network_input(case.scan)[(slice(None), *box)].to(settings.device)
+    shape, step = image.shape[1:], 2 ** (len(settings.filters) - 1)
+    ends = [end for size in reversed(shape) for end in (0, -size % step)]
+    logits = net(torch.nn.functional.pad(image, ends)[None])[0, 0, : shape[0], : shape[1], : shape[2]]
     mask = np.zeros(case.scan.shape, bool)
-    mask[box] = (logits[0, 0] > 0).cpu().numpy()
+    mask[box] = (logits > 0).cpu().numpy()
     return mask & case.scan.brain[0].numpy()
 
 
