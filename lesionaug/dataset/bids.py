@@ -22,14 +22,14 @@ SUFFIXES = {"flair": "FLAIR", "t1w": "T1w", "t2w": "T2w"}
 LABELS = {
     "lesion.nii.gz": "label-lesion_desc-synthetic_mask",
     "new_lesion.nii.gz": "label-lesion_desc-syntheticnew_mask",
-    "instances.nii.gz": "label-lesion_desc-syntheticnew_dseg",
-    CHANGE: "label-lesion_desc-change_dseg",
+    "instances.nii.gz": "desc-syntheticnew_dseg",
+    CHANGE: "desc-change_dseg",
 }
 MEANINGS = {
     "label-lesion_desc-synthetic_mask": "Existing and synthetic lesions",
     "label-lesion_desc-syntheticnew_mask": "Synthetic lesions",
-    "label-lesion_desc-syntheticnew_dseg": "Synthetic lesions, each with a number",
-    "label-lesion_desc-change_dseg": "Lesions of both sessions by what became of them from baseline to follow-up",
+    "desc-syntheticnew_dseg": "Synthetic lesions, each with a number",
+    "desc-change_dseg": "Lesions of both sessions by what became of them from baseline to follow-up",
 }
 README = """Synthetic multiple-sclerosis lesions in real scans, made by lesionaug.
 
@@ -68,15 +68,19 @@ def entities_of(source: SourceScan, visit: str = "") -> tuple[str, str]:
     return "/".join(entities), "_".join(entities)
 
 
-def sidecars(places: Mapping[str, str]) -> dict[str, bytes]:
+def sidecars(places: Mapping[str, str], facts: dict) -> dict[str, bytes]:
     """See `OutputLayout`."""
     files = {}
+    about_image = {
+        "Description": "Real scan with synthetic lesions, by lesionaug",
+        "SkullStripped": facts["skull_stripped"],
+    }
     for name, path in places.items():
         stem, own = path.removesuffix(".nii.gz"), visit_of(name)[1]
         if own in LABELS:
             files[f"{stem}.json"] = _json({"Type": "Lesion", "Description": f"{MEANINGS[LABELS[own]]}, by lesionaug"})
         else:
-            files[f"{stem}.json"] = _json({"Description": "Real scan with synthetic lesions, by lesionaug"})
+            files[f"{stem}.json"] = _json(about_image)
         if own == CHANGE:
             rows = [f"{value}\t{change}" for value, change in enumerate(("background", *CHANGES))]
             files[f"{stem}.tsv"] = ("\n".join(["index\tname", *rows]) + "\n").encode()
@@ -94,7 +98,7 @@ def describe(identity: dict, lines: Sequence[dict]) -> dict[str, bytes]:
     return {
         "dataset_description.json": _json(description),
         "README": README.encode(),
-        ".bidsignore": f"{RECORDS}/\n.generate/\n*.jsonl\ngenerate.json\nreport.html\n".encode(),
+        ".bidsignore": f"{RECORDS}\n.generate\n*.jsonl\ngenerate.json\nreport.html\n".encode(),
     }
 
 

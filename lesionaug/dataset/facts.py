@@ -6,12 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from lesionaug.anatomy.morphology import near
 from lesionaug.contrast import measure
 from lesionaug.prior_fit import ObservedScan, lesion_regions, measure_lesions
 from lesionaug.scan import REGIONS, Scan
 from lesionaug.types import Mask
 
 PLACES = 1000  # to which the room for lesions is condensed
+SKULL_MM = 6.0  # from the brain, where only a head goes on
+NOTHING = 0.01  # of the brain's median
+STRIPPED = 0.98  # of all that is farther away, nothing there
 
 
 def lesion_facts(scan: Scan, mask: Mask, affine: np.ndarray) -> dict:
@@ -54,3 +58,10 @@ def room_facts(scan: Scan, affine: np.ndarray) -> dict[str, float]:
     points = np.stack(np.unravel_index(places, scan.shape), axis=1)
     found = lesion_regions(observed, replace(measure_lesions(observed), centroid=points))
     return {name: int((found == index).sum()) / PLACES for index, name in enumerate(REGIONS, start=1)}
+
+
+def is_skull_stripped(scan: Scan) -> bool:
+    """Whether there is nothing around the brain, up to what interpolation leaves."""
+    image, brain = scan.image[0].numpy(), scan.brain[0].numpy()
+    far = image[~near(brain, SKULL_MM, scan.spacing_mm)]
+    return bool((np.abs(far) <= NOTHING * np.abs(np.median(image[brain]))).mean() > STRIPPED) if far.size else False

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lesionaug.checks import binary_mask
-from lesionaug.dataset.facts import lesion_facts, room_facts
+from lesionaug.dataset.facts import is_skull_stripped, lesion_facts, room_facts
 from lesionaug.dataset.settings import Settings
 from lesionaug.dataset.sources import restricted
 from lesionaug.errors import LesionAugError
@@ -59,8 +59,13 @@ def roles_of(source: SourceScan) -> dict[str, Path]:
 def _read(paths: tuple[tuple[str, Path], ...]) -> Host:
     """A source, kept for its next variant: finding the anatomy takes longer than drawing lesions."""
     files = read_scan(dict(paths))
-    own = lesion_facts(files.scan, files.scan.lesion_mask, files.affine)
-    return Host(files, {"old": own, "room": room_facts(files.scan, files.affine)})
+    scan, affine = files.scan, files.affine
+    facts = {
+        "old": lesion_facts(scan, scan.lesion_mask, affine),
+        "room": room_facts(scan, affine),
+        "skull_stripped": is_skull_stripped(scan),
+    }
+    return Host(files, facts)
 
 
 def _check_label(source: SourceScan, files: ScanFiles) -> None:

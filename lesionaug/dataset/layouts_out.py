@@ -18,7 +18,7 @@ class OutputLayout:
     Args:
         place: File for one of a case's files, by its name in `lesionaug.dataset.produce`; the channels' names first.
         home: Folder of the case's records; the case is there when this folder is.
-        sidecars: Further files that a case needs, given its others' places by name.
+        sidecars: Further files that a case needs, given its others' places by name, and the facts about it.
         describe: Files that speak of all cases, given the settings' identity and the lines of the manifest.
         alike: Whether all cases must have the same channels.
         binary_label: Whether lesions must be 1 in the label.
@@ -26,7 +26,7 @@ class OutputLayout:
 
     place: Callable[[Case, str, Sequence[str]], str]
     home: Callable[[Case], str]
-    sidecars: Callable[[Mapping[str, str]], dict[str, bytes]]
+    sidecars: Callable[[Mapping[str, str], dict], dict[str, bytes]]
     describe: Callable[[dict, Sequence[dict]], dict[str, bytes]]
     alike: bool
     binary_label: bool

@@ -44,7 +44,7 @@ def commit(out: Path, layout: OutputLayout, case: Case, product: Product, settin
     line = manifest_line(case, product, settings, {**places, **plans})
     files = {
         **{places[name]: content for name, content in product.files.items()},
-        **layout.sidecars(places),
+        **layout.sidecars(places, product.facts),
         **{plans[name]: record.to_json().encode() for name, record in product.records.items()},
         f"{home}/{CASE_FILE}": (json.dumps(line, indent=1) + "\n").encode(),
     }

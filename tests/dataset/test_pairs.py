@@ -118,7 +118,7 @@ def test_bids_has_a_session_for_each_visit(patients, tmp_path, capsys):
     assert outcome.code == 0, outcome.err
     stem = "anat/sub-A_ses-T1followup_rec-v000"
     for suffix in (".nii.gz", ".json", ".tsv"):
-        assert (out / "sub-A" / "ses-T1followup" / f"{stem}_label-lesion_desc-change_dseg{suffix}").is_file()
+        assert (out / "sub-A" / "ses-T1followup" / f"{stem}_desc-change_dseg{suffix}").is_file()
     assert (out / "sub-B/ses-baseline/anat/sub-B_ses-baseline_rec-v000_desc-synthetic_FLAIR.nii.gz").is_file()
     assert not list(out.rglob("*baseline*desc-change*"))
     table = next(out.rglob("*_dseg.tsv")).read_text().splitlines()
