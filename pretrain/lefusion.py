@@ -235,7 +235,9 @@ def course(config: LeFusionTraining) -> Course[CompactUNet]:
     network = channels_last(CompactUNet(config.model.network))
     if config.start:
         start_from(network, config.start)
-    chosen, heading = examples(held or learned), "held out" if held else "learned from"
+    seen = [group for group in held if _shows(group, config)]
+    chosen = examples(seen or [group for group in learned if _shows(group, config)])
+    heading = "held out" if seen else "learned from"
 
     def page(average: CompactUNet) -> np.ndarray:
         return paint_page(LeFusion(average, config.model, config.model.num_steps), chosen, heading, device_of(average))
@@ -243,7 +245,7 @@ def course(config: LeFusionTraining) -> Course[CompactUNet]:
     return Course(
         network=network,
         loss=partial(draw_loss, config, Lessons(learned, shapes, config)),
-        held_loss=partial(draw_loss, plain, Lessons(held, shapes, plain)) if held else None,
+        held_loss=partial(draw_loss, plain, Lessons(held, shapes, plain)) if seen else None,
         held_batches=24,
         page=page,
         settings={"model": "lefusion", "architecture": "compact", **asdict(config.model)},
@@ -251,6 +253,11 @@ def course(config: LeFusionTraining) -> Course[CompactUNet]:
         learned=learned,
         held=held,
     )
+
+
+def _shows(group: PatchGroup, config: LeFusionTraining) -> bool:
+    """Whether there is anything to compare painted tissue with."""
+    return any(channel in config.model.channels for channel in group.channels)
 
 
 def main(config: LeFusionTraining) -> None:

@@ -112,17 +112,30 @@ def test_the_loss_counts_each_lesion_the_same(store):
     torch.testing.assert_close(torch.stack(parts).mean(), whole, rtol=0.03, atol=0.03)
 
 
-def test_masks_without_images_teach_no_tissue(store, tmp_path):
-    """A time point of which only the mask is known is left to DiffMask."""
+@pytest.fixture
+def store_with_a_bare_mask(store, tmp_path):
+    """One more time point, of which only the mask is known."""
     scan = labelled_scan("sub-3_T2", seed=2)
-    bare = replace(scan, channels=(), image=np.zeros((0, *scan.lesions.shape), np.float32))
     folder = tmp_path / "patches"
     shutil.copytree(store, folder)
-    write_scan(bare, folder)
-    groups = read_store(folder)
-    lessons = lefusion.Lessons(groups, groups, lefusion.LeFusionTraining(folder, tmp_path))
+    write_scan(replace(scan, channels=(), image=np.zeros((0, *scan.lesions.shape), np.float32)), folder)
+    return folder
+
+
+def test_masks_without_images_teach_no_tissue(store_with_a_bare_mask, tmp_path):
+    """They are left to DiffMask."""
+    groups = read_store(store_with_a_bare_mask)
+    lessons = lefusion.Lessons(groups, groups, lefusion.LeFusionTraining(store_with_a_bare_mask, tmp_path))
     generator = torch.Generator().manual_seed(0)
     assert all(lessons.draw(generator).image.isfinite().all() for _ in range(12))
+
+
+def test_where_held_out_patients_have_masks_alone_the_page_shows_those_learned_from(store_with_a_bare_mask, tmp_path):
+    model = LeFusionConfig(widths=(8, 8, 8))
+    config = lefusion.LeFusionTraining(store_with_a_bare_mask, tmp_path, hold_out=("sub-3",), model=model)
+    course = lefusion.course(config)
+    assert course.held_loss is None
+    assert course.page(course.network).size
 
 
 def _only(lesson, n):
