@@ -14,8 +14,11 @@ _HOME = {
     "LesionPlan": "lesionaug.scan",
     "LesionSpec": "lesionaug.scan",
     "Scan": "lesionaug.scan",
+    "ScanParts": "lesionaug.scan_parts",
     "LesionPrior": "lesionaug.prior",
     "PlanOptions": "lesionaug.prior",
+    "LesionAugmenter": "lesionaug.augmenter",
+    "lesion_augmenter": "lesionaug.augmenter",
     "LesionSynthesizer": "lesionaug.synthesis",
     "load_synthesizer": "lesionaug.synthesis",
     "RenderMSLesions": "lesionaug.transform",
@@ -25,6 +28,7 @@ _HOME = {
 }
 
 __all__ = [
+    "LesionAugmenter",
     "LesionPlan",
     "LesionPrior",
     "LesionSpec",
@@ -33,15 +37,19 @@ __all__ = [
     "RenderMSLesions",
     "RenderServer",
     "Scan",
+    "ScanParts",
     "ServedRenderer",
     "SyntheticMSLesion",
     "__version__",
+    "lesion_augmenter",
     "load_synthesizer",
 ]
 
 if TYPE_CHECKING:
+    from lesionaug.augmenter import LesionAugmenter, lesion_augmenter
     from lesionaug.prior import LesionPrior, PlanOptions
     from lesionaug.scan import LesionPlan, LesionSpec, Scan
+    from lesionaug.scan_parts import ScanParts
     from lesionaug.serving.client import ServedRenderer
     from lesionaug.serving.starting import RenderServer
     from lesionaug.synthesis import LesionSynthesizer, load_synthesizer

@@ -15,8 +15,7 @@ from plain_torch import ScansWithNewLesions, read_scan, small_network
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from lesionaug.augmenter import lesion_augmenter
-from lesionaug.scan_parts import ScanParts
+from lesionaug import ScanParts, lesion_augmenter
 
 
 class Scans(pl.LightningDataModule):

@@ -14,8 +14,7 @@ import tyro
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from lesionaug.augmenter import LesionAugmenter, lesion_augmenter
-from lesionaug.scan_parts import ScanParts
+from lesionaug import LesionAugmenter, ScanParts, lesion_augmenter
 
 
 def read_scan(flair: Path, t1w: Path, lesions: Path) -> ScanParts:

@@ -1,6 +1,7 @@
 """The MONAI transforms add lesions to dictionaries, repeat them, and agree with TorchIO's, in every kind of loader."""
 
 import copy
+import doctest
 import json
 import pickle
 
@@ -17,7 +18,7 @@ from lesionaug.serving.errors import LateRenderError
 
 pytest.importorskip("monai")
 
-from lesionaug.integrations.monai import RandSyntheticMSLesiond, RenderMSLesionsd
+from lesionaug.integrations.monai import RandSyntheticMSLesiond, RenderMSLesionsd, items, transforms
 from monai.data import CacheDataset, DataLoader, Dataset, MetaTensor, ThreadDataLoader, list_data_collate
 from monai.transforms import (
     Compose,
@@ -280,6 +281,13 @@ def test_what_the_command_line_fills_is_found_by_scans_in_their_files_type(tmp_p
     given = load({role: str(path) for role, path in files.items()})
     names = {"label_key": "lesions", "cache": tmp_path / "cache", "variants": 1, "cache_only": True}
     assert lesions(("flair", "t1w"), **names)(given)["lesions"].sum() > given["lesions"].sum()
+
+
+@pytest.mark.parametrize("module", [items, transforms], ids=["items", "transforms"])
+def test_examples_in_docstrings_run(module):
+    found = doctest.testmod(module)
+    assert found.attempted
+    assert not found.failed
 
 
 class Late:
