@@ -45,7 +45,7 @@ class Roles:
 
     def lesion_mask(self, segmentation: torch.Tensor) -> Mask:
         """Existing lesions in a segmentation of shape `(1, i, j, k)`."""
-        return torch.isin(segmentation, torch.tensor(self.lesions, dtype=segmentation.dtype))
+        return torch.stack([segmentation == value for value in self.lesions]).any(dim=0)  # isin takes ten times as long
 
     def writable(self, segmentation: torch.Tensor) -> Mask:
         """Where a segmentation may become lesion: not outside the scan, and not where it is to be ignored."""

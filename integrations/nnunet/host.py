@@ -39,7 +39,7 @@ def host_scan(data: np.ndarray, seg: np.ndarray, affine: np.ndarray, roles: Role
     for channel, image in images.items():
         check_intensities(image.numpy(), channel)
     found = _anatomy(torch.cat([*images.values()]), roles.names, affine, lesions, segmentation >= 0)
-    # A lesion may reach into what is ignored, where the label stays as it is, but is not centred there.
+    # What is ignored is brain all the same: intensities are measured there, too.
     writable = roles.writable(segmentation)
     anatomy = Anatomy(found.brain & (segmentation >= 0), found.eligible * writable, found.regions * writable)
     return assemble_scan(images, affine, lesions, anatomy=anatomy)

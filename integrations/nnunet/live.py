@@ -29,6 +29,9 @@ from lesionaug.synthesis import LesionSynthesizer
 LEAST_BRAIN_ML = 20.0
 """In a crop; intensities are measured against the brain that it shows."""
 
+FAINT = 1e-9
+"""Weight outside of the middle; the least within is that of `lesionaug.integrations.nnunet.maps.LEVELS`."""
+
 Image = Float[Tensor, "channels i j k"]
 Segmentation = Int16[Tensor, "1 i j k"]
 
@@ -107,14 +110,15 @@ class LiveLesions:
 
     def _scan(self, image: Image, label: Segmentation, codes: Codes) -> Scan:
         anatomy = decoded(codes)
-        middle = torch.zeros_like(anatomy.brain)
-        middle[(slice(None), *_middle(label.shape[1:], self.kept))] = True
+        # A lesion may reach out of the middle, so voxels there stay eligible; hardly any is centred there.
+        weight = torch.full_like(anatomy.eligible, FAINT)
+        weight[(slice(None), *_middle(label.shape[1:], self.kept))] = 1
         return Scan(
             image=image[self.roles.indices],
             channels=self.roles.names,
             lesion_mask=self.roles.lesion_mask(label),
             brain=anatomy.brain & (label >= 0),
-            eligible=anatomy.eligible * (middle & self.roles.writable(label)),
+            eligible=anatomy.eligible * weight * self.roles.writable(label),
             regions=anatomy.regions,
             spacing_mm=self.spacing_mm,
         )
@@ -123,7 +127,7 @@ class LiveLesions:
         """Why there is no place for a lesion."""
         if int(scan.brain.sum()) * scan.voxel_mm3 < 1000 * LEAST_BRAIN_ML:
             return "little brain in the crop"
-        free = (scan.eligible > 0) & scan.brain & ~scan.lesion_mask
+        free = (scan.eligible > FAINT) & scan.brain & ~scan.lesion_mask
         return None if bool(free.any()) else "no white matter in the middle of the crop"
 
     def _rendered(self, scan: Scan, seed: int) -> tuple[Scan, int]:

@@ -88,6 +88,4 @@ def _check_device(device: str) -> None:
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise LesionAugError(
-            "Expected a GPU to train on, got none that torch can use; add -device cpu"
-        )
+        raise LesionAugError("Expected a GPU to train on, got none that torch can use; add -device cpu")
