@@ -6,7 +6,6 @@ case ──geometry──► host scan ──prior──► plan ──► rende
 from __future__ import annotations
 
 import json
-import traceback
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ from lesionaug.integrations.nnunet.settings import NnunetSettings
 from lesionaug.dataset.atomic import write_atomically
 from lesionaug.dataset.cases import Case
 from lesionaug.dataset.manifest import Failure, forget_failure, record_failure
-from lesionaug.errors import LesionAugError, LesionAugWarning
+from lesionaug.dataset.reasons import reason
+from lesionaug.errors import LesionAugWarning
 from lesionaug.loaded import loaded_prior, loaded_synthesizer
 from lesionaug.scan import LesionPlan, Scan
 from lesionaug.threads import torch_threads
@@ -81,12 +81,8 @@ class VariantJob:
                 with torch_threads(1):  # or bytes would depend on the machine's cores
                     self._render(case)
             forget_failure(self.folder, case.name)
-        except LesionAugError as error:
-            return self.fail(case, str(error))
-        except OSError as error:
-            return self.fail(case, f"{error}; check the file, its permissions and the space left")
         except Exception as error:  # one case of hundreds must not take the others with it
-            return self.fail(case, f"{type(error).__name__}: {error}", traceback.format_exc())
+            return self.fail(case, *reason(error))
         return None
 
     def has(self, case: Case) -> bool:

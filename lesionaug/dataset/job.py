@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,9 @@ from lesionaug.dataset.layouts_out import layout_named
 from lesionaug.dataset.manifest import Failure, forget_failure, record_failure
 from lesionaug.dataset.pairs import produce_pair
 from lesionaug.dataset.produce import produce
+from lesionaug.dataset.reasons import reason
 from lesionaug.dataset.settings import Settings
 from lesionaug.dataset.writing import commit, is_complete
-from lesionaug.errors import LesionAugError
 from lesionaug.threads import torch_threads
 
 
@@ -43,12 +42,8 @@ class Job:
                     product = make(case, self.settings, binary_label=layout.binary_label)
                 commit(self.out, layout, case, product, self.settings)
             forget_failure(self.out, case.name)
-        except LesionAugError as error:
-            return self.fail(case, str(error))
-        except OSError as error:
-            return self.fail(case, f"{error}; check the file, its permissions and the space left")
         except Exception as error:  # one case of thousands must not take the others with it
-            return self.fail(case, f"{type(error).__name__}: {error}", traceback.format_exc())
+            return self.fail(case, *reason(error))
         return None
 
     def has(self, case: Case) -> bool:
