@@ -7,19 +7,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool
 
 from benchmarks.downstream.arms import Arm, Lesions, chosen_arms
 from benchmarks.downstream.cases import Case, Cohort, drawn_patients
+from benchmarks.downstream.nnunet import Nnunet, masks_by_nnunet
 from benchmarks.downstream.quick import Quick, predicted, trained
 from benchmarks.downstream.runs import Ledger, Run, part_of, planned
 from benchmarks.downstream.scores import healthy_scores, scores
 from lesionaug.errors import LesionAugError
 from lesionaug.loaded import ModelChoice
 
+LAST_STEPS = 20
 COMPARED = ("none", "heavy", "copy_paste", "carvemix", "lesionaug", "lesionaug_halo")
 
 
@@ -34,7 +36,9 @@ class Study:
         draws: Which choices of them; the same number means the same patients.
         seeds: Of the trainings.
         lesions: How arms add them.
-        quick: The trainings.
+        engine: What is trained: a small U-Net on one core, or nnU-Net.
+        quick: Trainings of the first.
+        nnunet: Trainings of the second.
         part: Which part of the runs, counted from 0.
         num_parts: How many parts there are.
         dry_run: Print the runs, and do none.
@@ -46,7 +50,9 @@ class Study:
     draws: tuple[int, ...] = (0, 1, 2)
     seeds: tuple[int, ...] = (0, 1)
     lesions: Lesions = field(default_factory=Lesions)
+    engine: Literal["quick", "nnunet"] = "quick"
     quick: Quick = field(default_factory=Quick)
+    nnunet: Nnunet = field(default_factory=Nnunet)
     part: int = 0
     num_parts: int = 1
     dry_run: bool = False
@@ -85,7 +91,7 @@ class Study:
             "lesions": asdict(self.lesions),
             "models": models.digests(),
             "generator": "given models and prior" if self.lesions.strict else "packaged files: may know test patients",
-            "engine": {"name": "quick", **asdict(self.quick)},
+            "engine": {"name": self.engine, **asdict(self.quick if self.engine == "quick" else self.nnunet)},
         }
         return json.loads(json.dumps(about, default=str))
 
@@ -95,19 +101,25 @@ class Study:
         fold = next(fold for fold in cohort.folds if fold.name == run.fold)
         cases = cohort.cases(drawn_patients(fold, cohort.patients, run.patients, run.draw))
         hosts = cohort.cases(cohort.healthy_hosts if arm.needs_healthy else ())
-        net, losses = trained(arm, cases, hosts, self.quick, run.seed)
-        tested = {case.name: _tested(case, predicted(net, case, self.quick)) for case in cohort.cases(fold.test)}
-        healthy = {
-            case.name: healthy_scores(predicted(net, case, self.quick), case.scan.spacing_mm)
-            for case in cohort.cases(cohort.healthy_test)
-        }
+        tested, healthy = cohort.cases(fold.test), cohort.cases(cohort.healthy_test)
+        masks, loss = self._masks(run, arm, cases, hosts, (*tested, *healthy))
         return {
             "trained_on": [case.name for case in cases],
-            "loss": sum(losses[-20:]) / len(losses[-20:]),
-            "cases": tested,
-            "healthy": healthy,
+            "loss": loss,
+            "cases": {case.name: _tested(case, masks[case.name]) for case in tested},
+            "healthy": {case.name: healthy_scores(masks[case.name], case.scan.spacing_mm) for case in healthy},
             "seconds": round(time.monotonic() - start, 1),
         }
+
+    def _masks(
+        self, run: Run, arm: Arm, cases: Sequence[Case], hosts: Sequence[Case], tested: Sequence[Case]
+    ) -> tuple[dict[str, Bool[np.ndarray, "i j k"]], float | None]:
+        """What the trained network sees in each case, and the quick engine's last loss."""
+        if self.engine == "nnunet":
+            folder = self.output / "nnunet" / run.name
+            return masks_by_nnunet(run, arm, cases, hosts, tested, self.nnunet, folder), None
+        net, losses = trained(arm, cases, hosts, self.quick, run.seed)
+        return {case.name: predicted(net, case, self.quick) for case in tested}, _mean(losses[-LAST_STEPS:])
 
 
 def check_healthy(arms: dict[str, Arm], cohort: Cohort) -> None:
@@ -131,7 +143,7 @@ def line_of(run: Run, result: dict[str, Any]) -> str:
     """One line of progress."""
     cases = list(result["cases"].values())
     dice, f1 = (_mean([case[name] for case in cases]) for name in ("dice", "f1"))
-    return f"{run.name}: Dice {dice:.3f}, F1 {f1:.3f}, loss {result['loss']:.3f}, {result['seconds']:.0f} s"
+    return f"{run.name}: Dice {dice:.3f}, F1 {f1:.3f}, {result['seconds']:.0f} s"
 
 
 def _mean(values: Sequence[float]) -> float:
