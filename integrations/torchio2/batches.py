@@ -27,6 +27,7 @@ class BatchKeys:
         images: Channel to image.
         label: Lesion label.
         eligible: Map of where lesions may be centred, if there is one.
+        create_label: Whether to add an empty label to batches without one.
 
     Raises:
         LesionAugError: An unknown channel, or no image.
@@ -35,6 +36,7 @@ class BatchKeys:
     images: Mapping[str, str] = field(default_factory=lambda: dict(IMAGES))
     label: str = "lesion"
     eligible: str | None = None
+    create_label: bool = False
 
     def __post_init__(self) -> None:
         check_known("channel", self.images, CHANNELS)
@@ -67,6 +69,17 @@ class BatchKeys:
         images, label = parts.written(change)
         for name, volume in {**{self.images[key]: image for key, image in images.items()}, self.label: label}.items():
             batch.images[name].data[index] = volume.to(batch.images[name].device)
+
+    def with_label(self, batch: tio.SubjectsBatch) -> tio.SubjectsBatch:
+        """The batch, or where it needs labels a shallow copy that has empty ones."""
+        like = next((batch.images[name] for name in self.images.values() if name in batch.images), None)
+        if not self.create_label or self.label in batch.images or like is None:
+            return batch
+        empty = torch.zeros((like.batch_size, 1, *like.data.shape[2:]), dtype=torch.uint8, device=like.device)
+        label = tio.ImagesBatch(empty, [affine.clone() for affine in like.affines], image_class=tio.LabelMap)
+        labelled = tio.SubjectsBatch({**batch.images, self.label: label}, metadata=batch.metadata)
+        labelled.adopt_history(batch, batch.unbatch())
+        return labelled
 
     def names(self, batch: tio.SubjectsBatch, chosen: Container[str]) -> list[str]:
         """Of all images that change."""

@@ -33,6 +33,7 @@ class SyntheticMSLesion(IntensityTransform):
         images: Channel (`flair`, `t1w`, `t2w`) to the name of the image in the subject.
         label: Name of the binary lesion label in the subject.
         eligible: Name of a map in the subject: relative probability that a lesion is centred at a voxel.
+        create_label: Add an empty label to subjects that have none, also to those that `p` leaves alone.
         p: Probability that a subject gets lesions.
         copy: Whether the subject is copied before it is changed.
         include: Names of the only images to paint into; the label always changes.
@@ -50,6 +51,7 @@ class SyntheticMSLesion(IntensityTransform):
         label: str = "lesion",
         *,
         eligible: str | None = None,
+        create_label: bool = False,
         p: float = 1.0,
         copy: bool = True,
         include: list[str] | None = None,
@@ -57,8 +59,14 @@ class SyntheticMSLesion(IntensityTransform):
         **options: Any,
     ) -> None:
         super().__init__(p=p, copy=copy, include=include, exclude=exclude)
-        self.keys = BatchKeys(dict(images), label, eligible)
+        self.keys = BatchKeys(dict(images), label, eligible, create_label)
         self.augmenter = lesion_augmenter(**options)
+
+    def forward(self, data: Any) -> Any:
+        """Apply to a subject or a batch, with probability `p`; see `torchio.Transform`."""
+        # Also subjects that `p` skips need the label: a loader stacks the images of a batch's first subject.
+        batch, unwrap = self._wrap(data)
+        return unwrap(super().forward(self.keys.with_label(batch)))
 
     @property
     def supports_per_instance_params(self) -> bool:
@@ -122,7 +130,8 @@ class SyntheticMSLesion(IntensityTransform):
         Raises:
             LesionAugError: There is no cache, or the subject cannot be worked with.
         """
-        yield from self.augmenter.fill(self._parts(tio.SubjectsBatch.from_subjects([subject]), 0))
+        batch = self.keys.with_label(tio.SubjectsBatch.from_subjects([subject]))
+        yield from self.augmenter.fill(self._parts(batch, 0))
 
     def _paint(self, batch: tio.SubjectsBatch, index: int, parts: ScanParts | None, plan: LesionPlan) -> LesionPlan:
         if not plan.lesions:

@@ -154,6 +154,20 @@ def test_transforms_travel_as_plain_data(subject):
     assert len(pickle.dumps(lesions())) < 10_000  # weights would be megabytes
 
 
+def test_a_label_is_created_if_the_user_says_so(phantom):
+    healthy = subject_of(phantom)
+    del healthy._images["lesion"]
+    with pytest.raises(LesionAugError, match="Expected an image 'lesion', got flair, t1"):
+        lesions()(healthy)
+    after = seeded(tio.Compose([tio.Flip(axes=(0,), p=1), lesions(create_label=True)]), healthy)
+    assert type(after.lesion) is tio.LabelMap
+    assert after.lesion.data.any()
+    assert [trace.name for trace in after.applied_transforms] == ["Flip", "SyntheticMSLesion"]
+    skipped = lesions(create_label=True, p=0)(healthy)
+    assert not skipped.lesion.data.any()
+    assert "lesion" not in healthy.images
+
+
 class Scans(torch.utils.data.Dataset):
     def __init__(self, subject, transform):
         self.subject, self.transform = subject, transform
