@@ -1,5 +1,6 @@
 """CarveMix and copy-paste do what their papers say, and change no voxel besides."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy import ndimage
 
 from benchmarks.baselines import carvemix, copy_paste, donors_in
 from benchmarks.baselines.carvemix import draw_lambda_mm
+from benchmarks.bench_baselines import BenchBaselines
 from benchmarks.realism.appearance import signed_distance_mm
 from benchmarks.realism.baselines import FEATHER_MM
 from lesionaug.scan import Scan
@@ -143,3 +145,12 @@ def test_what_cannot_be_done_is_told(target, donor):
     one_channel = replace(donor, image=donor.image[:1], channels=("flair",))
     with pytest.raises(ValueError, match="Expected donors with flair, t1w"):
         copy_paste(target, donors_in(one_channel, "a"), rng)
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_speed_runs(tmp_path, capsys):
+    BenchBaselines(quick=True, lesions=2, output=tmp_path / "new" / "baselines.json").run()
+    written = json.loads((tmp_path / "new" / "baselines.json").read_text())
+    assert set(written["rows"]) == {"carvemix", "copy_paste", "lesionaug parametric"}
+    assert written["hardware"]["cores"]
+    assert "copy_paste" in capsys.readouterr().out
