@@ -64,7 +64,7 @@ class BenchNnunet:
             self.output.parent.mkdir(parents=True, exist_ok=True)
             content = {"benchmark": "nnunet", "config": asdict(self), **origin, "ways": rows(courses)}
             self.output.write_text(json.dumps(content, indent=1, default=lambda value: value.name) + "\n")
-            plot(courses, self.output.with_suffix(".png"))
+            plot(rows(courses), self.output.with_suffix(".png"))
 
     def courses(self) -> list[Course]:
         """All trainings, each at its end."""
@@ -118,17 +118,18 @@ def table(courses: Sequence[Course]) -> Table:
     return shown
 
 
-def plot(courses: Sequence[Course], path: Path) -> None:
+def plot(ways: Sequence[dict[str, Any]], path: Path) -> None:
     """Losses of training and validation against epochs."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
+    matplotlib.rcdefaults()  # nnU-Net has changed them for its own plots
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True, layout="constrained")
     for axis, name, title in zip(axes, ("train_losses", "val_losses"), ("training", "validation"), strict=True):
-        for course in courses:
-            axis.plot(course.losses()[name], label=course.way)
+        for way in ways:
+            axis.plot(way[name], label=way["way"])
         axis.set(xlabel="epoch", title=title)
     axes[0].set_ylabel("nnU-Net's loss")
     axes[1].legend(title="lesions", frameon=False)
