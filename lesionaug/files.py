@@ -47,8 +47,9 @@ class ScanFiles:
     def outputs(self, after: Scan) -> dict[str, bytes]:
         """Files like those read, with what was rendered, by name."""
         new = (after.lesion_mask & ~self.scan.lesion_mask)[0].numpy()
+        changed = new | (after.image != self.scan.image).any(dim=0).numpy()  # a halo lies around the label
         files = {
-            f"{channel}.nii.gz": nifti_bytes(self.images[channel], values.numpy(), new)
+            f"{channel}.nii.gz": nifti_bytes(self.images[channel], values.numpy(), changed)
             for channel, values in zip(after.channels, after.image, strict=True)
         }
         _, foreground = binary_mask(self.lesions.data, self.lesions.name)
