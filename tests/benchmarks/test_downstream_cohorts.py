@@ -120,6 +120,7 @@ def test_protocols_say_what_is_wrong(tmp_path):
         main(["mslesseg", "--cohort.root", str(tmp_path / "nowhere")])
 
 
+@pytest.mark.slow
 def test_an_array_does_all_runs_once(data_set, tmp_path):
     options = ["--cohort.root", str(data_set), "--study.patients", "1", "--study.dry-run"]
     parts = [submit("mslesseg", tmp_path / "out", *options, part=part) for part in (0, 1)]
