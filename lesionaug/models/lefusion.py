@@ -56,7 +56,7 @@ class LeFusionConfig:
     sigma_max: float = 3.0
     num_steps: int = 4
     grain: tuple[float, ...] = (1.3, 1.3, 1.3)
-    softness: tuple[float, ...] = (0.8, 1.0, 1.0)
+    softness: tuple[float, ...] = (0.8, 0.6, 0.6)
     widths: tuple[int, ...] = (24, 48, 96)
     blocks: int = 1
     spacing_mm: float = 1.0
