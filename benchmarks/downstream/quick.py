@@ -37,7 +37,7 @@ class Quick:
     batch: int = 4
     patch: int = 32
     filters: tuple[int, ...] = (8, 16, 32)
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     refresh: int = 20
     device: str = "cpu"
 
