@@ -112,11 +112,13 @@ def describe(record: Record, before: Scan, after: Scan) -> list[str]:
     shape = " x ".join(str(n) for n in before.shape)
     spacing = " x ".join(f"{mm:.3g}" for mm in before.spacing_mm)
     digests = ", ".join(f"{job} {digest[:12]}" for job, digest in record.digests.items())
+    halo = int((after.image != before.image).any(dim=0, keepdim=True).logical_and(~new).sum())
+    around = f", halos in {halo} more" if halo else ""
     return [
         f"scan    {', '.join(before.channels)}: {shape} voxels of {spacing} mm",
         f"plan    {len(diameters)} lesions{size}; seed {record.seed}",
         f"models  {record.models['model']} ({digests}) on {record.models['device']}",
-        f"result  {load_ml:.2f} ml of new lesion in {int(new.sum())} voxels; every other voxel as it was",
+        f"result  {load_ml:.2f} ml of new lesion in {int(new.sum())} voxels{around}; every other voxel as it was",
     ]
 
 
