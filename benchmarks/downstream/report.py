@@ -17,6 +17,8 @@ from lesionaug.checks import check_known
 from lesionaug.errors import LesionAugError
 
 BASELINE = "none"
+FEW = 3
+"""Pairs of networks; with fewer, test patients alone make the interval."""
 RIVALS = (
     ("lesionaug", "copy_paste"),
     ("lesionaug", "carvemix"),
@@ -99,7 +101,15 @@ def page(found: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[str]:
         here = [record for record in records if record["run"]["patients"] == patients]
         lines += [f"Trained on {patients} patients, mean over test patients, draws and seeds:", ""]
         lines += [*level_table(here, patients), "", *size_table(here), ""]
-    return [*lines, *difference_table(rows)]
+    return [*lines, *difference_table(rows), *warnings_of(rows)]
+
+
+def warnings_of(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What the intervals leave out."""
+    fewest = min((row["runs"] for row in rows), default=FEW)
+    if fewest >= FEW:
+        return []
+    return ["", f"From {fewest} pair(s) of networks: intervals hardly know how much trainings vary, and claim nothing."]
 
 
 def level_table(records: Sequence[dict[str, Any]], patients: int) -> list[str]:
@@ -138,7 +148,7 @@ def _recalls(records: Sequence[dict[str, Any]], arm: str) -> list[str]:
 def difference_table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Every difference with its interval; a claim is one whose interval leaves out 0."""
     gain = f"power for {GAIN:g}"
-    head = ["n", "metric", "arm - other", "difference", "95 %", "p (Holm)", "wins", "detectable", gain]
+    head = ["n", "metric", "arm - other", "difference", "95 %", "p (Holm)", "pairs", "wins", "detectable", gain]
     return markdown(head, [_difference(row) for row in rows])
 
 
@@ -151,6 +161,7 @@ def _difference(row: dict[str, Any]) -> list[str]:
         f"{found.mean:+.3f}",
         f"{found.low:+.3f} to {found.high:+.3f}",
         f"{row['p_holm']:.3f}",
+        str(found.runs),
         f"{found.wins}/{found.patients}",
         f"{found.detectable:.3f}",
         f"{found.power:.2f}",
