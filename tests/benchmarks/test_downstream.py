@@ -47,7 +47,7 @@ def cohort():
 @pytest.fixture(scope="module")
 def finished(cohort, tmp_path_factory):
     study = Study(
-        tmp_path_factory.mktemp("study"), ("none", "copy_paste", "lesionaug"), (2,), (0,), (0, 1), LESIONS, SMALL
+        tmp_path_factory.mktemp("study"), ("none", "copy_paste", "lesionaug"), (2,), (0,), (0, 1), LESIONS, quick=SMALL
     )
     study.run(cohort, {"seed": 0})
     return study
