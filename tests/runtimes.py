@@ -22,4 +22,4 @@ def own_runtime() -> Iterator[Path]:
         os.environ.pop(name) if value is None else os.environ.update({name: value})
     left = [str(path) for path in Path(folder).rglob("*") if path.parent.parent == Path(folder)]
     shutil.rmtree(folder)
-    assert not left, "servers and what they leave behind"
+    assert not left, f"servers and what they leave behind: {left}"

@@ -80,7 +80,7 @@ def test_only_what_was_not_there_before_has_appeared():
 def test_the_lesion_of_study_2_is_painted_where_it_is_with_the_contrast_asked_for():
     pair = made_pair()
     lesions = list(appeared(pair))
-    image = painted(flat(), pair, lesions, [2.0])
+    image = painted(flat(), pair, lesions, [2.0], halo=False)
     before = pair.in_own_units(pair.study1)
     changed = np.abs(image - before) > 1e-3
     inside = lesions[0].whole

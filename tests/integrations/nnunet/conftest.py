@@ -17,14 +17,14 @@ from lesionaug.serving.starting import RenderServer
 collect_ignore_glob = [] if find_spec("nnunetv2") else ["*"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def runtime():
     """Where render servers live."""
     with own_runtime() as folder:
         yield folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(runtime):
     """Serves the parametric pair to all trainings that do not start their own."""
     with RenderServer(ModelChoice(model="parametric")) as server:
@@ -32,7 +32,7 @@ def server(runtime):
         pool.close_all()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def datasets(tmp_path_factory):
     """`plain` with one label, `regions` with two."""
     root = tmp_path_factory.mktemp("nnunet")
