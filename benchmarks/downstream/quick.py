@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from monai.losses import DiceCELoss
 from monai.networks.nets import DynUNet
 from torch import Tensor, nn
@@ -30,6 +31,8 @@ class Quick:
         filters: Of the levels of the network, three or more.
         learning_rate: At its highest; it rises over a tenth of the steps and falls along a cosine.
         refresh: Steps after which training cases are changed anew.
+        precision: Of the network's arithmetic; weights and loss are single in any case. `bfloat16` takes half the time
+            on processors that have it.
         device: Where networks are trained.
     """
 
@@ -39,6 +42,7 @@ class Quick:
     filters: tuple[int, ...] = (8, 16, 32)
     learning_rate: float = 1e-2
     refresh: int = 20
+    precision: Literal["single", "bfloat16"] = "bfloat16"
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -67,7 +71,7 @@ def trained(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = network(cases[0].scan.image.shape[0], settings).to(settings.device)
+        net = network(cases[0].scan.image.shape[0], settings).to(settings.device, memory_format=torch.channels_last_3d)
     optimizer = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.1
@@ -75,7 +79,7 @@ def trained(
     criterion = DiceCELoss(sigmoid=True, batch=True)
     losses = []
     for image, label in batches(arm, cases, healthy, settings, seed):
-        loss = criterion(net(image.to(settings.device)), label.to(settings.device))
+        loss = criterion(logits(net, image, settings), label.to(settings.device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -128,16 +132,23 @@ def network(channels: int, settings: Quick) -> DynUNet:
     )
 
 
+def logits(net: nn.Module, image: Float[Tensor, "batch channels i j k"], settings: Quick) -> Tensor:
+    """What the network says of each voxel, in single precision."""
+    image = image.to(settings.device, memory_format=torch.channels_last_3d)
+    with torch.autocast(settings.device.split(":")[0], torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        return net(image).float()
+
+
 @torch.inference_mode()
 def predicted(net: nn.Module, case: Case, settings: Quick) -> Bool[np.ndarray, "i j k"]:
     """Lesions that the network sees, the whole brain at once."""
     box = case.brain_box
-    image = network_input(case.scan)[(slice(None), *box)].to(settings.device)
+    image = network_input(case.scan)[(slice(None), *box)]
     shape, step = image.shape[1:], 2 ** (len(settings.filters) - 1)
     ends = [end for size in reversed(shape) for end in (0, -size % step)]
-    logits = net(torch.nn.functional.pad(image, ends)[None])[0, 0, : shape[0], : shape[1], : shape[2]]
+    found = logits(net, torch.nn.functional.pad(image, ends)[None], settings)[0, 0, : shape[0], : shape[1], : shape[2]]
     mask = np.zeros(case.scan.shape, bool)
-    mask[box] = (logits > 0).cpu().numpy()
+    mask[box] = (found > 0).cpu().numpy()
     return mask & case.scan.brain[0].numpy()
 
 
