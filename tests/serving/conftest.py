@@ -2,7 +2,7 @@
 
 import pytest
 from renderers import small_request
-from runtimes import own_runtime
+from runtimes import living_in, new_runtime
 
 from lesionaug.loaded import SERVER, ModelChoice, loaded_here
 from lesionaug.serving import pool
@@ -13,18 +13,28 @@ FAULTY = Recipe("faulty_renderers:faulty_models", {"model": "parametric"})
 
 
 @pytest.fixture(scope="session")
-def runtime():
-    """Where servers live."""
-    with own_runtime() as folder:
+def home():
+    """Where the servers of these tests live."""
+    with new_runtime() as folder:
         yield folder
 
 
+@pytest.fixture(autouse=True)
+def runtime(home):
+    """Where they live, and for the length of a test everybody knows it: tests elsewhere leave nothing here."""
+    with living_in(home):
+        yield home
+
+
 @pytest.fixture(scope="session")
-def server(runtime):
+def server(home):
     """Serves the parametric pair in batches of four, and misbehaves when asked to."""
-    with RenderServer(FAULTY, Batching(max_batch=4, max_wait_ms=20)) as server:
-        yield server
-        pool.close_all()
+    server = RenderServer(FAULTY, Batching(max_batch=4, max_wait_ms=20))
+    with living_in(home):
+        server.__enter__()
+    yield server
+    pool.close_all()
+    server.stop()
 
 
 @pytest.fixture(scope="session")

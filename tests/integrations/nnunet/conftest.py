@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 from nnunet_dataset import CONFIGURATION, Folders
-from runtimes import TESTS, own_runtime
+from runtimes import TESTS, living_in, new_runtime
 
 from lesionaug.loaded import ModelChoice
 from lesionaug.serving import pool
@@ -17,22 +17,32 @@ from lesionaug.serving.starting import RenderServer
 collect_ignore_glob = [] if find_spec("nnunetv2") else ["*"]
 
 
-@pytest.fixture(scope="package")
-def runtime():
+@pytest.fixture(scope="session")
+def home():
     """Where render servers live."""
-    with own_runtime() as folder:
+    with new_runtime() as folder:
         yield folder
 
 
-@pytest.fixture(scope="package")
-def server(runtime):
+@pytest.fixture
+def runtime(home):
+    """Where they live, and for the length of a test everybody knows it."""
+    with living_in(home):
+        yield home
+
+
+@pytest.fixture(scope="session")
+def server(home):
     """Serves the parametric pair to all trainings that do not start their own."""
-    with RenderServer(ModelChoice(model="parametric")) as server:
-        yield server
-        pool.close_all()
+    server = RenderServer(ModelChoice(model="parametric"))
+    with living_in(home):
+        server.__enter__()
+    yield server
+    pool.close_all()
+    server.stop()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def datasets(tmp_path_factory):
     """`plain` with one label, `regions` with two."""
     root = tmp_path_factory.mktemp("nnunet")
