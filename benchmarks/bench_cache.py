@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from rich.table import Table
 
 from benchmarks.cases import QUICK_PHANTOM, Case, FileCase, Head, PhantomCase
 from benchmarks.measure import Timing, provenance
+from benchmarks.result_files import write_result
 
 if TYPE_CHECKING:
     import torchio as tio
@@ -85,10 +85,8 @@ class BenchCache:
         console.print(table(found))
         console.print(line(found), soft_wrap=True)
         if self.output:
-            content = {"benchmark": "cache", "config": {**asdict(self), "case": asdict(self.case)}, **origin}
-            content |= {"stages": {name: asdict(timing) for name, timing in found.stages.items()}, "size": found.size}
-            self.output.parent.mkdir(parents=True, exist_ok=True)
-            self.output.write_text(json.dumps(content, indent=1, default=str) + "\n")
+            config = {**asdict(self), "case": asdict(self.case)}
+            write_result(self.output, "cache", config, origin, asdict(found))
             console.print(f"wrote {self.output}")
 
 

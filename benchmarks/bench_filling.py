@@ -6,7 +6,6 @@ test of `benchmarks.realism` tell filled from true tissue at the same places. 0.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from benchmarks.measure import provenance
 from benchmarks.realism.appearance import feature_names, robust_units, scan_features
 from benchmarks.realism.hosts import HostScan, load_host
 from benchmarks.realism.twosample import TwoSample, in_host_auc
+from benchmarks.result_files import write_result
 from lesionaug.assemble import assemble_scan
 from lesionaug.filling import fill_lesions, level_of
 from lesionaug.prior import PlanOptions
@@ -100,8 +100,7 @@ class BenchFilling:
             found[kind] = judged(cuts, true, images)
             print(f"{kind:10s} {found[kind]['line']}", flush=True)
         if self.output:
-            content = {"benchmark": "filling", "config": asdict(self), **origin, "found": found}
-            self.output.write_text(json.dumps(content, indent=1, default=str) + "\n")
+            write_result(self.output, "filling", asdict(self), origin, {"found": found})
 
     def _cut(self, synthesizer: LesionSynthesizer, host: HostScan) -> Cut:
         images = {name: torch.from_numpy(image)[None] for name, image in host.images.items()}

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from rich.table import Table
 from benchmarks.cases import QUICK_PHANTOM, Case, PhantomCase
 from benchmarks.loading import Load, Loaded, Mode, measure
 from benchmarks.measure import in_fresh_process, provenance
+from benchmarks.result_files import write_result
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,7 @@ class BenchLoading:
             Console(stderr=True).print(row)
         Console().print(table(rows))
         if self.output:
-            self.output.parent.mkdir(parents=True, exist_ok=True)
-            content = {"asked": asdict(replace(self, output=None)), "rows": overheads(rows), "origin": origin}
-            self.output.write_text(json.dumps(content, indent=2) + "\n")
+            write_result(self.output, "loading", asdict(self), origin, {"rows": overheads(rows)})
             plot(rows, self.output.with_suffix(".png"))
 
     def rows(self) -> Iterator[Loaded]:

@@ -7,7 +7,6 @@ behind the network: on a machine with workers to spare lesions cost less.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from rich.table import Table
 
 from benchmarks.measure import provenance
 from benchmarks.nnunet_epochs import Course, Way, begun
+from benchmarks.result_files import write_result
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,7 @@ class BenchNnunet:
         origin, courses = provenance(), self.courses()
         Console().print(table(courses))
         if self.output:
-            self.output.parent.mkdir(parents=True, exist_ok=True)
-            content = {"benchmark": "nnunet", "config": asdict(self), **origin, "ways": rows(courses)}
-            self.output.write_text(json.dumps(content, indent=1, default=lambda value: value.name) + "\n")
+            write_result(self.output, "nnunet", asdict(self), origin, {"ways": rows(courses)})
             plot(rows(courses), self.output.with_suffix(".png"))
 
     def courses(self) -> list[Course]:

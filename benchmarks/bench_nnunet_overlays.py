@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import Timing, provenance, timed
+from benchmarks.result_files import write_result
 
 if TYPE_CHECKING:
     from lesionaug.integrations.nnunet.places import Configuration
@@ -60,10 +60,8 @@ class BenchNnunetOverlays:
         console.print(table(stages))
         console.print(line(stages), soft_wrap=True)
         if self.output:
-            content = {"benchmark": "nnunet-overlays", "config": asdict(self), **origin}
-            content |= {"prepared": prepared, "stages": {name: asdict(timing) for name, timing in stages.items()}}
-            self.output.parent.mkdir(parents=True, exist_ok=True)
-            self.output.write_text(json.dumps(content, indent=1, default=str) + "\n")
+            found = {"prepared": prepared, "stages": {name: asdict(timing) for name, timing in stages.items()}}
+            write_result(self.output, "nnunet-overlays", asdict(self), origin, found)
             console.print(f"wrote {self.output}")
 
 

@@ -7,7 +7,6 @@ ones and that differ from seed to seed as much.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,7 @@ from rich.table import Table
 from benchmarks.measure import provenance
 from benchmarks.realism.hosts import DEFAULT_HOSTS, load_host, load_masks
 from benchmarks.realism.shape import lesions_of
+from benchmarks.result_files import write_result
 from benchmarks.steps.repaint import RePaintCost, repaint_cost
 from benchmarks.steps.schedule import Schedule
 from benchmarks.steps.sets import Distance, Draws, distance
@@ -83,8 +83,6 @@ class BenchSteps:
         """Measure, print, write."""
         torch.set_num_threads(self.threads)
         console, origin = Console(width=150), provenance()
-        if self.output:
-            self.output.parent.mkdir(parents=True, exist_ok=True)
         found: dict[str, list[Row]] = {}
         for name, subject in _models(self):
             found[name] = rows = list(judged(self, subject))
@@ -283,9 +281,6 @@ def write(config: BenchSteps, origin: dict, found: dict[str, list[Row]], cost: R
     if config.output is None:
         return
     content = {
-        "benchmark": "steps",
-        "config": asdict(config),
-        **origin,
         "rows": {name: [asdict(row) for row in rows] for name, rows in found.items()},
         "smallest": {
             f"{name}, {stage}": {
@@ -297,7 +292,7 @@ def write(config: BenchSteps, origin: dict, found: dict[str, list[Row]], cost: R
         },
         "repaint": asdict(cost) if cost else None,
     }
-    config.output.write_text(json.dumps(content, indent=1, default=str) + "\n")
+    write_result(config.output, "steps", asdict(config), origin, content)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +19,7 @@ from rich.table import Table
 from benchmarks.cases import QUICK_PHANTOM, Case, FileCase, PhantomCase, save_head
 from benchmarks.measure import Timing, in_fresh_process, provenance
 from benchmarks.published_row import PUBLISHED, measure_published
+from benchmarks.result_files import write_result
 from benchmarks.synthesis_rows import PAINT, Row, Work, measure_synthesizer
 
 Model = Literal["parametric", "default", "published"]
@@ -73,8 +73,6 @@ class BenchSynthesis:
     def run(self) -> None:
         """Measure, print, write."""
         config, console = self.effective, Console()
-        if config.output:
-            config.output.parent.mkdir(parents=True, exist_ok=True)
         origin = provenance()
         rows = []
         for row in measure(config, console):
@@ -85,7 +83,9 @@ class BenchSynthesis:
         for target in reached:
             console.print(target.line(), soft_wrap=True)
         if config.output:
-            write(config, origin, rows, reached)
+            found = {"rows": [asdict(row) for row in rows], "targets": [asdict(target) for target in reached]}
+            asked = {**asdict(config), "case": asdict(config.case)}
+            write_result(config.output, "synthesis", asked, origin, found)
             console.print(f"wrote {config.output}")
 
 
@@ -170,18 +170,6 @@ def _times(timing: Timing | None) -> str:
 
 def _sum(parts: dict[str, float], style: str) -> str:
     return " + ".join(format(value, style) for value in parts.values()) or "0"
-
-
-def write(config: BenchSynthesis, origin: dict, rows: list[Row], reached: list[Target]) -> None:
-    """Everything, as JSON."""
-    content = {
-        "benchmark": "synthesis",
-        "config": {**asdict(config), "case": asdict(config.case)},
-        **origin,
-        "rows": [asdict(row) for row in rows],
-        "targets": [asdict(target) for target in reached],
-    }
-    config.output.write_text(json.dumps(content, indent=1, default=str) + "\n")
 
 
 def _devices() -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from typing import Any
 import tyro
 
 from benchmarks.measure import provenance
+from benchmarks.result_files import write_result
 from benchmarks.soak_trainer import Asking, Question, digest, start_trainer
 from lesionaug.loaded import ModelChoice, loaded_here
 from lesionaug.serving.place import Place
@@ -59,7 +60,7 @@ class Soak:
 
     def run(self) -> dict[str, Any]:
         """Soak, print, write."""
-        choice = ModelChoice(model=self.model)
+        choice, origin = ModelChoice(model=self.model), provenance()
         here = loaded_here(choice)
         digests = tuple(digest(here(Question(number).request())) for number in range(QUESTIONS))
         shared_memory = set(_shared_memory())
@@ -71,7 +72,7 @@ class Soak:
             finally:
                 scene.end()
             place = Place(server.address)
-            report = {"asked": asdict(self) | {"output": None}, **scene.report(), "origin": provenance()}
+            report = scene.report()
         report["left"] = {
             "servers": sorted(scene.servers & _still_there(scene.seen)),
             # Torch's own: a worker whose trainer dies before the worker knows it waits for ever.
@@ -81,7 +82,7 @@ class Soak:
         }
         print(json.dumps(report, indent=2))
         if self.output:
-            self.output.write_text(json.dumps(report, indent=2) + "\n")
+            write_result(self.output, "soak", asdict(self), origin, report)
         return report
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from jaxtyping import Float
 from benchmarks.measure import provenance
 from benchmarks.realism.appearance import robust_units
 from benchmarks.realism.followup import RULE, Appeared, Pair, appeared, painted, prior_contrasts
+from benchmarks.result_files import write_result
 from lesionaug.synthesis import LesionSynthesizer
 
 Array = np.ndarray
@@ -176,9 +176,6 @@ def draw(found: Sequence[Measured], path: Path, columns: int) -> None:
 def write(config: Appearing, origin: dict, found: Sequence[Measured]) -> None:
     """Everything but the images, as JSON."""
     content = {
-        "benchmark": "realism appearing",
-        "config": asdict(config),
-        **origin,
         "rule": RULE,
         "correlations": correlations(found),
         "differences": differences(found),
@@ -186,5 +183,4 @@ def write(config: Appearing, origin: dict, found: Sequence[Measured]) -> None:
             {"patient": one.patient, "volume_mm3": one.volume_mm3, "features": one.features} for one in found
         ],
     }
-    config.output.parent.mkdir(parents=True, exist_ok=True)
-    config.output.write_text(json.dumps(content, indent=1, default=str) + "\n")
+    write_result(config.output, "realism appearing", asdict(config), origin, content)

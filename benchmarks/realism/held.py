@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from benchmarks.realism.report import AIMS, by_chance
 from benchmarks.realism.shape import ks_distance, lesions_of, shape_distances, shape_table, split_half_floors
 from benchmarks.realism.textures import texture_copies
 from benchmarks.realism.yardsticks import HEAD, Yardstick, middle_and_worst
+from benchmarks.result_files import write_result
 
 Array = np.ndarray
 CHANNEL_SETS = (("flair",), ("flair", "t1w"))
@@ -82,10 +82,8 @@ class Held:
                 rows.append(row)
                 print(row.line(), flush=True)
         if self.output:
-            self.output.parent.mkdir(parents=True, exist_ok=True)
-            content = {"benchmark": "realism held", "config": asdict(self), **origin}
-            content["yardsticks"] = [row.to_dict() for row in rows]
-            self.output.write_text(json.dumps(content, indent=1, default=str) + "\n")
+            found = {"yardsticks": [row.to_dict() for row in rows]}
+            write_result(self.output, "realism held", asdict(self), origin, found)
 
 
 def plan_rows(config: Held) -> list[Yardstick]:
@@ -167,10 +165,11 @@ def _populated(config: Held) -> list[list[HostResult]]:
 def _auc_rows(results: Sequence[Sequence[HostResult]], channels: tuple[str, ...]) -> list[Yardstick]:
     found = [evaluate_scan_pairs(result, channels) for result in results]
     rows = []
-    for name, label in (("logreg", "logistic"), ("forest", "forest")):
-        value, error = (float(np.mean([getattr(test, key) for test in found])) for key in (name, f"{name}_se"))
+    for kind, label in (("logreg", "logistic"), ("forest", "forest")):
+        value, error = (float(np.mean([getattr(test, key) for test in found])) for key in (kind, f"{kind}_se"))
         note = f"{found[0].real} real + {found[0].synthetic} synthetic, {len(found)} seeds; standard error {error:.2f}"
-        rows.append(Yardstick(f"AUC {'+'.join(channels)}, {label}", value, MAX_AUC, floor=0.5, note=note))
+        name = f"AUC {'+'.join(channels)}, {label}"
+        rows.append(Yardstick(name, value, MAX_AUC, floor=0.5, error=error, note=note))
     return rows
 
 

@@ -19,6 +19,7 @@ class Yardstick:
         at_least: Whether more is better.
         floor: Median of the same number between real lesions and real lesions.
         worst_real: What one in twenty of these exceeds.
+        error: Standard error, where it is known.
         note: How it was found.
     """
 
@@ -28,6 +29,7 @@ class Yardstick:
     at_least: bool = False
     floor: float | None = None
     worst_real: float | None = None
+    error: float | None = None
     note: str = ""
 
     @property

@@ -151,6 +151,9 @@ def test_what_cannot_be_done_is_told(target, donor):
 def test_the_benchmark_of_speed_runs(tmp_path, capsys):
     BenchBaselines(quick=True, lesions=2, output=tmp_path / "new" / "baselines.json").run()
     written = json.loads((tmp_path / "new" / "baselines.json").read_text())
-    assert set(written["rows"]) == {"carvemix", "copy_paste", "lesionaug parametric"}
+    rows = {row["method"]: row for row in written["rows"]}
+    assert set(rows) == {"anatomy", "CarveMix", "copy-paste", "lesionaug parametric"}
+    assert rows["CarveMix"]["lesions"] is None
+    assert rows["copy-paste"]["lesions"] == 2
     assert written["hardware"]["cores"]
-    assert "copy_paste" in capsys.readouterr().out
+    assert "copy-paste" in capsys.readouterr().out
