@@ -167,7 +167,11 @@ class DiffusionRenderer:
         return [RenderedLesion(m.cpu(), x.float().cpu()) for m, x in zip(mask, image, strict=True)]
 
     def _stack(self, patches) -> Tensor:
-        return torch.stack(list(patches)).to(self.device)
+        stacked, device = torch.stack(list(patches)), torch.device(self.device)
+        if device.type != "cuda":
+            return stacked.to(device)
+        # Pinned memory is copied while the GPU goes on computing, and torch keeps it for the next batch.
+        return stacked.pin_memory().to(device, non_blocking=True)
 
 
 def _blur_in_the_middle(background: Patches, brain: PatchMasks) -> Float[Tensor, "batch 3"]:

@@ -19,14 +19,14 @@ IMAGES = {"flair": "flair", "t1w": "t1"}
 
 
 @dataclass(frozen=True)
-class SubjectKeys:
-    """Names of a subject's images.
+class ImageNames:
+    """What TorchIO's users call their images, in subjects (1.x) and in batches (2).
 
     Args:
         images: Channel to image.
         label: Lesion label.
         eligible: Map of where lesions may be centred, if there is one.
-        create_label: Whether to add an empty label to subjects without one.
+        create_label: Whether to add an empty label where there is none.
 
     Raises:
         LesionAugError: An unknown channel, or no image.
@@ -41,6 +41,11 @@ class SubjectKeys:
         check_known("channel", self.images, CHANNELS)
         if not self.images:
             raise LesionAugError(f"Expected at least one image, got none; name one: images={IMAGES}")
+
+
+@dataclass(frozen=True)
+class SubjectKeys(ImageNames):
+    """Finds the images in a subject, and writes into them; see `ImageNames`."""
 
     def parts(self, subject: tio.Subject, chosen: Container[str]) -> ScanParts:
         """What plays a part in a subject.

@@ -4,44 +4,23 @@
 # because what is installed where types are checked is TorchIO 1.x.
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torchio as tio
 
-from lesionaug.checks import check_known, check_same_grid
+from lesionaug.checks import check_same_grid
 from lesionaug.errors import LesionAugError
-from lesionaug.scan import CHANNELS
 from lesionaug.scan_parts import ScanParts
-from lesionaug.subjects import IMAGES
+from lesionaug.subjects import ImageNames
 from lesionaug.variants import VoxelChange
 
 
 @dataclass(frozen=True)
-class BatchKeys:
-    """Names of a batch's images.
-
-    Args:
-        images: Channel to image.
-        label: Lesion label.
-        eligible: Map of where lesions may be centred, if there is one.
-        create_label: Whether to add an empty label to batches without one.
-
-    Raises:
-        LesionAugError: An unknown channel, or no image.
-    """
-
-    images: Mapping[str, str] = field(default_factory=lambda: dict(IMAGES))
-    label: str = "lesion"
-    eligible: str | None = None
-    create_label: bool = False
-
-    def __post_init__(self) -> None:
-        check_known("channel", self.images, CHANNELS)
-        if not self.images:
-            raise LesionAugError(f"Expected at least one image, got none; name one: images={IMAGES}")
+class BatchKeys(ImageNames):
+    """Finds the images in a batch, and writes into them; see `ImageNames`."""
 
     def parts(self, batch: tio.SubjectsBatch, chosen: Container[str], index: int) -> ScanParts:
         """What plays a part in one of the subjects.
