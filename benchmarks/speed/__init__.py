@@ -1,0 +1,1 @@
+"""All benchmarks of speed, one after the other, in one table and one figure."""

@@ -1,0 +1,92 @@
+"""One benchmark as a process, unless its result is there already."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.measure import PROJECT, commit
+from benchmarks.result_files import read_result, without_places
+from benchmarks.speed.benches import Bench
+from lesionaug.errors import LesionAugError
+
+LAST_CHARACTERS = 300
+
+Say = Callable[[str], None]
+
+
+class BenchFailed(LesionAugError):
+    """A benchmark ended with an error, or not in time."""
+
+
+def run_all(todo: Sequence[Bench], folder: Path, deadline_s: float, say: Say) -> tuple[dict[str, str], set[str]]:
+    """Run what is missing.
+
+    Args:
+        todo: In this order.
+        folder: Of results and logs.
+        deadline_s: Longest time for each.
+        say: Is told what happens.
+
+    Returns:
+        Why there is no result, by benchmark, and which of these failed.
+    """
+    missing: dict[str, str] = {}
+    failed = set()
+    for bench in todo:
+        if reason := bench.lacks():
+            missing[bench.name] = f"skipped: {reason}"
+            say(f"{bench.name}: {missing[bench.name]}")
+            continue
+        try:
+            run(bench, folder, deadline_s, say)
+        except BenchFailed as error:
+            missing[bench.name] = f"failed: {error}"
+            failed.add(bench.name)
+            say(f"{bench.name}: {missing[bench.name]}")
+    return missing, failed
+
+
+def run(bench: Bench, folder: Path, deadline_s: float, say: Say) -> None:
+    """Measure, unless this was measured at this commit.
+
+    Raises:
+        BenchFailed: Its last words.
+    """
+    output = (folder / f"{bench.name}.json").resolve()
+    if reason := is_there(bench, output):
+        say(f"{bench.name}: not run again, {reason}; remove {output.name} to measure it anew")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    output.unlink(missing_ok=True)  # what is there after a failure must not be taken for its result
+    log = output.with_suffix(".log")
+    say(f"{bench.name}: running, {log.name} has what it says")
+    call = [sys.executable, "-m", *bench.command, "--output", str(output)]
+    with open(log, "w") as stream:
+        try:
+            ended = subprocess.run(call, cwd=PROJECT, stdout=stream, stderr=subprocess.STDOUT, timeout=deadline_s)
+        except subprocess.TimeoutExpired:
+            raise BenchFailed(f"not done in {deadline_s:.0f} s; give it a longer --deadline-s") from None
+    if ended.returncode or not output.exists():
+        raise BenchFailed(f"ended with {ended.returncode}; {last_words(log)}")
+
+
+def is_there(bench: Bench, path: Path) -> str:
+    """Why its result need not be measured again; empty where it must be."""
+    try:
+        found = read_result(path)
+    except LesionAugError:
+        return ""
+    now = commit()
+    if found.get("command") != without_places(bench.command) or now is None or found["commit"] != now:
+        return ""
+    changes = ", both with changes that are not committed" if now.endswith("-dirty") else ""
+    return f"it was measured with these settings at this commit{changes}"
+
+
+def last_words(log: Path) -> str:
+    """The last line of a log."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1][-LAST_CHARACTERS:] if lines else "it said nothing"
