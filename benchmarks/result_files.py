@@ -25,6 +25,7 @@ VERSIONS = {
     "nnunet-overlays": 1,
     "realism appearing": 1,
     "realism held": 1,
+    "realism judge": 1,
     "soak": 1,
     "speed": 1,
     "steps": 1,

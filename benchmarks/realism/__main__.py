@@ -1,7 +1,8 @@
-"""`python -m benchmarks.realism floors|baselines|generator|masks|held|appearing|page`."""
+"""`python -m benchmarks.realism GENERATED --reference REAL`, or a study of the shared data: `floors`, `held`...."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,14 @@ from benchmarks.realism.hosts import (
     load_masks,
     load_mni_masks,
 )
+from benchmarks.realism.judge import Judge
 from benchmarks.realism.location import centroids_mm, split_half_location
+from benchmarks.realism.make import Make
 from benchmarks.realism.memorisation import MIN_MM3, best_dices, limit_of
 from benchmarks.realism.page import Page
 from benchmarks.realism.report import auc_lines, shape_lines, telltale_table, telltales
 from benchmarks.realism.shape import lesions_of, shape_table, split_half_floors
+from lesionaug.errors import LesionAugError
 
 DONOR_SCANS = ("patient07", "patient19", "P14_T1", "P18_T1")
 CHANNEL_SETS = (("flair",), ("flair", "t1w"))
@@ -192,6 +196,8 @@ def _pooled_shapes(masks):
 
 
 COMMANDS = {
+    "judge": Judge,
+    "make": Make,
     "floors": Floors,
     "baselines": Baselines,
     "generator": Generator,
@@ -201,5 +207,20 @@ COMMANDS = {
     "page": Page,
 }
 
+HELP = ("-h", "--help")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; folders without a command are judged."""
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if words[0] not in (*COMMANDS, *HELP):
+        words = ["judge", *words]
+    command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="benchmarks.realism", args=words)
+    try:
+        command.run()
+    except (LesionAugError, FileNotFoundError) as error:
+        raise SystemExit(f"error: {error}") from None
+
+
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict(COMMANDS).run()
+    main()

@@ -180,14 +180,19 @@ def populate(host: HostScan, donors: Sequence[Donor], maker: Maker, seed: int = 
     foreign = [donor for donor in donors if donor.patient != host.patient]
     if not foreign:
         raise ValueError(f"Expected lesions of other patients than {host.patient}, got none; pass more donors")
-    room, painted = Room.of(host), host.robust_images()
-    new = np.zeros_like(host.brain)
+    room, before = Room.of(host), host.robust_images()
+    painted, new = {channel: image.copy() for channel, image in before.items()}, np.zeros_like(host.brain)
     for volume in wanted_volumes(host, rng):
         donor = _draw(foreign, volume, rng)
         box = room.place(donor.mask, rng)
         if box is not None:
             paint(host, painted, new, donor, maker, box, rng)
-    return HostResult(host, to_scanner_units(host, painted), new)
+    # Units there and back cost a voxel its last bits; those that nothing was painted into keep them.
+    images = {
+        channel: np.where(painted[channel] == before[channel], host.images[channel], image)
+        for channel, image in to_scanner_units(host, painted).items()
+    }
+    return HostResult(host, images, new)
 
 
 def _draw(donors: Sequence[Donor], volume: float, rng: np.random.Generator) -> Donor:

@@ -56,12 +56,23 @@ class Lesions:
 
 def distances(a: Lesions, b: Lesions) -> dict[str, float]:
     """How far two sets of scans are apart."""
+    return {**size_distances(a, b), **place_distances(a, b)}
+
+
+def size_distances(a: Lesions, b: Lesions) -> dict[str, float]:
+    """How far they are apart in number and size."""
     (every_a, count_a, load_a), (every_b, count_b, load_b) = (_sizes(side) for side in (a, b))
     return {
         "volume KS": ks_distance(every_a, every_b),
         "count KS": ks_distance(count_a, count_b),
         "load KS": ks_distance(load_a, load_b),
         "share under 50 mm3, difference": abs(float((every_a < SMALL_MM3).mean() - (every_b < SMALL_MM3).mean())),
+    }
+
+
+def place_distances(a: Lesions, b: Lesions) -> dict[str, float]:
+    """How far they are apart in the atlas."""
+    return {
         "location Jensen-Shannon": jensen_shannon(a.map, b.map),
         "location r": correlation(a.map, b.map),
     }

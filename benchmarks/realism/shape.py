@@ -11,7 +11,7 @@ from itertools import product
 
 import cc3d
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
 MIN_VOXELS = 10  # fewer have no shape to speak of; with it the published floors are met (see `floors`)
@@ -154,13 +154,25 @@ def volume_matched_ks(
     Volumes are binned by factors of the square root of two; each bin carries the smaller of the two sets' shares in
     both. Bins that only one set has drop out.
     """
-    a_bins, b_bins = (np.round(2 * np.log2(volumes)).astype(int) for volumes in (a_volumes, b_volumes))
-    a_weights, b_weights = np.zeros(len(a)), np.zeros(len(b))
+    return ks_distance(a, b, *volume_weights(a_volumes, b_volumes))
+
+
+def volume_weights(
+    a_volumes: Float[Array, " n"], b_volumes: Float[Array, " m"]
+) -> tuple[Float[Array, " n"], Float[Array, " m"]]:
+    """Weights that give two sets of lesions the same distribution of volume; see `volume_matched_ks`."""
+    a_bins, b_bins = volume_bins(a_volumes), volume_bins(b_volumes)
+    a_weights, b_weights = np.zeros(len(a_bins)), np.zeros(len(b_bins))
     for level in np.intersect1d(a_bins, b_bins):
         in_a, in_b = a_bins == level, b_bins == level
         share = min(in_a.mean(), in_b.mean())
         a_weights[in_a], b_weights[in_b] = share / in_a.sum(), share / in_b.sum()
-    return ks_distance(a, b, a_weights, b_weights)
+    return a_weights, b_weights
+
+
+def volume_bins(volumes: Float[Array, " n"]) -> Int[Array, " n"]:
+    """Bin of each volume; a bin is as wide as a factor of the square root of two."""
+    return np.round(2 * np.log2(volumes)).astype(int)
 
 
 def shape_distances(a: dict[str, Array], b: dict[str, Array]) -> dict[str, float]:
