@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from benchmarks.bench_baselines import ANATOMY
 from lesionaug.errors import LesionAugError
 
 Result = Mapping[str, Any]
@@ -72,7 +73,9 @@ def _baselines(result: Result) -> Iterator[Quantity]:
 def _notes_of_method(row: Mapping[str, Any]) -> Iterator[str]:
     if row["lesions"]:
         yield f"{number(row['scan_s'] / row['lesions'])} s per lesion"
-    if row["times_ours"] is not None:
+    if row["method"] == ANATOMY:
+        yield "once per scan; ours and copy-paste need it"
+    elif row["times_ours"] is not None:
         yield f"{number(row['times_ours'])} times ours"
     if row["how"] != "measured":
         yield row["how"]

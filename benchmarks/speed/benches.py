@@ -100,11 +100,7 @@ def nnunet_lacking(nnunet: NnunetData) -> Callable[[], str | None]:
             return "no nnU-Net; pip install lesionaug[nnunet]"
         if nnunet.dataset is None:
             return "no dataset of nnU-Net named; give --nnunet.dataset"
-        missing = [name for name in ("raw", "preprocessed", "results") if f"nnUNet_{name}" not in os.environ]
-        return (
-            f"no folder nnUNet_{missing[0]} in the environment; nnU-Net's manual says how to set it"
-            if missing
-            else None
-        )
+        unset = [name for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results") if name not in os.environ]
+        return f"no {', '.join(unset)} in the environment; nnU-Net's manual says how to set it" if unset else None
 
     return lacks

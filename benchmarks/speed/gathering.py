@@ -30,9 +30,8 @@ def gathered(folder: Path, missing: Mapping[str, str] | None = None) -> dict[str
     results = {path.name: read_result(path) for path in sorted(folder.glob("*.json"))}
     chosen = {name: found for name, found in results.items() if found["benchmark"] in NAMES}
     if not chosen and not missing:
-        raise LesionAugError(
-            f"Expected results of {', '.join(NAMES)}, got none in {folder}; run benchmarks.speed first"
-        )
+        known = ", ".join(NAMES)
+        raise LesionAugError(f"Expected results of {known} in {folder}, got none; run python -m benchmarks.speed first")
     ordered = sorted(chosen, key=lambda name: (NAMES.index(chosen[name]["benchmark"]), name))
     rows = [row for name in ordered for row in _rows(name, chosen[name])]
     rows += list(_absent(chosen, missing or {}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +19,7 @@ LAST_CHARACTERS = 300
 Say = Callable[[str], None]
 
 
-class BenchFailed(LesionAugError):
+class BenchError(LesionAugError):
     """A benchmark ended with an error, or not in time."""
 
 
@@ -42,7 +44,7 @@ def run_all(todo: Sequence[Bench], folder: Path, deadline_s: float, say: Say) ->
             continue
         try:
             run(bench, folder, deadline_s, say)
-        except BenchFailed as error:
+        except BenchError as error:
             missing[bench.name] = f"failed: {error}"
             failed.add(bench.name)
             say(f"{bench.name}: {missing[bench.name]}")
@@ -53,7 +55,7 @@ def run(bench: Bench, folder: Path, deadline_s: float, say: Say) -> None:
     """Measure, unless this was measured at this commit.
 
     Raises:
-        BenchFailed: Its last words.
+        BenchError: Its last words.
     """
     output = (folder / f"{bench.name}.json").resolve()
     if reason := is_there(bench, output):
@@ -64,13 +66,25 @@ def run(bench: Bench, folder: Path, deadline_s: float, say: Say) -> None:
     log = output.with_suffix(".log")
     say(f"{bench.name}: running, {log.name} has what it says")
     call = [sys.executable, "-m", *bench.command, "--output", str(output)]
+    code = ended(call, log, deadline_s)
+    if code is None:
+        raise BenchError(f"not done in {deadline_s:.0f} s; give it a longer --deadline-s")
+    if code or not output.exists():
+        raise BenchError(f"ended with {code}; {last_words(log)}")
+
+
+def ended(call: Sequence[str], log: Path, deadline_s: float) -> int | None:
+    """The exit code of a program; none if it had to be ended, with all that it had started."""
     with open(log, "w") as stream:
-        try:
-            ended = subprocess.run(call, cwd=PROJECT, stdout=stream, stderr=subprocess.STDOUT, timeout=deadline_s)
-        except subprocess.TimeoutExpired:
-            raise BenchFailed(f"not done in {deadline_s:.0f} s; give it a longer --deadline-s") from None
-    if ended.returncode or not output.exists():
-        raise BenchFailed(f"ended with {ended.returncode}; {last_words(log)}")
+        process = subprocess.Popen(call, cwd=PROJECT, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        return process.wait(deadline_s)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def is_there(bench: Bench, path: Path) -> str:
