@@ -109,8 +109,8 @@ def mean_batch(row: Loaded) -> float:
     return sum(size * number for size, number in sizes.items()) / max(sum(sizes.values()), 1)
 
 
-def plot(rows: Sequence[Loaded], path: Path) -> None:
-    """Scans per second against workers, one line per way."""
+def plot(rows: Sequence[Loaded], path: Path, description: str = "") -> None:
+    """Scans per second against workers, one line per way; the description is kept in the file."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -124,7 +124,7 @@ def plot(rows: Sequence[Loaded], path: Path) -> None:
     axes.set_xticks(sorted({row.workers for row in rows}), labels=[str(n) for n in sorted({r.workers for r in rows})])
     axes.grid(visible=True, alpha=0.3)
     axes.legend(title="new lesions")
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=150, metadata={"Description": description})
     plt.close(figure)
 
 

@@ -75,7 +75,7 @@ def _notes_of_method(row: Mapping[str, Any]) -> Iterator[str]:
         yield f"{number(row['scan_s'] / row['lesions'])} s per lesion"
     if row["method"] == ANATOMY:
         yield "once per scan; ours and copy-paste need it"
-    elif row["times_ours"] is not None:
+    elif row["times_ours"] not in (None, 1):
         yield f"{number(row['times_ours'])} times ours"
     if row["how"] != "measured":
         yield row["how"]

@@ -91,8 +91,15 @@ def rows_of(result: Mapping[str, Any]) -> Sequence[Gathered]:
     return [Gathered(**row) for row in result["rows"]]
 
 
+def mark(result: Mapping[str, Any], row: Gathered, files: Sequence[str]) -> str:
+    """Number of a row's file, and a sign if that must not be compared with the newest without a thought."""
+    if not row.source:
+        return ""
+    return f"[{files.index(row.source) + 1}]" + ("≠" if result["sources"][row.source]["differs"] else "")
+
+
 def where_from(name: str, source: Mapping[str, Any]) -> str:
-    """A line about a file; what makes it differ from the newest in capitals."""
+    """A line about a file; what makes it differ from the newest, and rows with `≠`, in capitals."""
     commit = str(source["commit"])
     short = commit[:7] + (" with changes" if commit.endswith("-dirty") else "")
     load = source["hardware"]["load_average"][0]

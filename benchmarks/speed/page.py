@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.bench_baselines import ANATOMY
 from benchmarks.quantities import TIMES, Gathered, number
-from benchmarks.speed.gathering import of_benchmark, rows_of, where_from
+from benchmarks.speed.gathering import mark, of_benchmark, rows_of, where_from
 
 COLOURS = {"lesionaug": "tab:blue", "cached": "tab:blue", "prepared": "tab:blue", "LeFusion": "tab:red"}
 """Of names that begin so; ways that cost next to nothing are ours, too."""
@@ -30,8 +31,7 @@ def table(result: Mapping[str, Any]) -> Table:
             shown.add_section()
             shown.add_row(f"[bold]{row.group}")
             group = row.group
-        source = f"[{files.index(row.source) + 1}]" if row.source else ""
-        shown.add_row(f"  {row.name}", *cells(row), row.note, source.replace("[", "\\["))
+        shown.add_row(f"  {row.name}", *cells(row), row.note, escape(mark(result, row, files)))
     return shown
 
 
@@ -46,7 +46,7 @@ def cells(row: Gathered) -> tuple[str, str]:
 def captions(result: Mapping[str, Any]) -> Iterator[str]:
     """Every file, numbered, and the machine."""
     for index, (name, source) in enumerate(result["sources"].items(), start=1):
-        yield f"\\[{index}] {where_from(name, source)}"
+        yield escape(f"[{index}] {where_from(name, source)}")
     yield from machine_lines(result)
 
 
@@ -77,11 +77,10 @@ def draw(result: Mapping[str, Any], path: Path, description: str = "") -> None:
 
     figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained", width_ratios=(1.2, 1, 1.2))
     methods = [row for row in of_benchmark(result, "baselines") if row.name != ANATOMY]
-    bars(axes[0], methods, _title(methods), "seconds, logarithmic")
+    bars(axes[0], methods, _title(methods), "seconds, logarithmic", start=0.1)
     loader(axes[1], [row for row in of_benchmark(result, "loading") if row.unit == "scans/s"])
     training = [row for row in rows_of(result) if row.unit == TIMES]
-    bars(axes[2], [*training], "time of a training step with lesions", "times that without, logarithmic")
-    axes[2].axvline(1, color="black", linewidth=0.8)
+    bars(axes[2], training, "time of a training step with lesions", "times that without, logarithmic", start=1.0)
     figure.supxlabel("\n".join(_footer(result)), fontsize=7, color="0.35")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130, metadata={"Description": description})
@@ -96,15 +95,16 @@ def _footer(result: Mapping[str, Any]) -> list[str]:
     return [*machine_lines(result), *(where_from(*item) for item in result["sources"].items())]
 
 
-def bars(axis: Any, rows: Sequence[Gathered], title: str, label: str) -> None:
-    """One bar for each number, from the top."""
+def bars(axis: Any, rows: Sequence[Gathered], title: str, label: str, start: float) -> None:
+    """One bar for each number, from the top; on a logarithmic axis somebody has to say where bars start."""
     axis.set_title(title, fontsize=9)
     if not _drawn(axis, rows):
         return
     labels = [_label(row) for row in rows]
     values = [row.value for row in rows]
     colours = [next((c for start, c in COLOURS.items() if row.name.startswith(start)), "0.6") for row in rows]
-    axis.barh(range(len(rows)), values, color=colours)
+    axis.barh(range(len(rows)), [value - start for value in values], left=start, color=colours)
+    axis.axvline(start, color="black", linewidth=0.8)
     axis.set(yticks=range(len(rows)), xscale="log", xlabel=label)
     axis.set_yticklabels(labels, fontsize=8)
     axis.invert_yaxis()

@@ -1,0 +1,1 @@
+"""Tables and figures of `benchmarks/README.md`, made from the files in `benchmarks/results`."""
