@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.downstream.changes import Change, CopyPaste, NewLesions, Sometimes, Variants, carve_and_mix, unchanged
+from benchmarks.downstream.curriculum import Course, Curriculum
 from lesionaug.checks import check_known
 from lesionaug.errors import LesionAugError
 from lesionaug.loaded import ModelChoice
@@ -43,6 +44,16 @@ class Arm:
     phases: tuple[Phase, ...]
     generic: Generic = "light"
 
+    def begun(self) -> Arm:
+        """For one training: what adapts to the network starts anew."""
+        phases = (replace(x, change=x.change.course()) if isinstance(x.change, Curriculum) else x for x in self.phases)
+        return replace(self, phases=tuple(phases))
+
+    @property
+    def courses(self) -> tuple[Course, ...]:
+        """What adapts to the network, in an arm that has begun."""
+        return tuple(phase.change for phase in self.phases if isinstance(phase.change, Course))
+
     @property
     def needs_healthy(self) -> bool:
         """Whether healthy scans are trained on."""
@@ -64,6 +75,7 @@ class Lesions:
         device: Where lesions are rendered.
         num_steps: Network calls per lesion, instead of each model's own number.
         pretrain: Share of the steps on synthetic lesions, in the arm that trains on real ones after that.
+        bank: Single lesions per case, in the arm that learns which to add; a quarter is kept to see what is missed.
     """
 
     probability: float = 0.5
@@ -76,6 +88,7 @@ class Lesions:
     device: str = "cpu"
     num_steps: int | None = None
     pretrain: float = 0.5
+    bank: int = 48
 
     def __post_init__(self) -> None:
         if not 0 < self.probability <= 1 or not 0 < self.pretrain < 1:
@@ -85,6 +98,8 @@ class Lesions:
             )
         if self.variants < 1:
             raise LesionAugError(f"Expected 1 variant or more, got {self.variants}; use an arm that renders live")
+        if self.bank < 4:
+            raise LesionAugError(f"Expected a bank of 4 lesions or more, got {self.bank}; a quarter is not trained on")
 
     @property
     def strict(self) -> bool:
@@ -99,6 +114,12 @@ class Lesions:
     def kept(self, folder: Path, *, halo: bool = False) -> Variants:
         """Rendered once."""
         return Variants(self.new(halo=halo), folder, self.variants)
+
+    def curriculum(self, folder: Path) -> Curriculum:
+        """Single lesions rendered once, drawn by what the network misses."""
+        new = self.new(halo=False)
+        single = replace(new, options=replace(new.options, num_lesions=(1, 1)))
+        return Curriculum(Variants(single, folder, self.bank), self.num_lesions, self.probability, self.bank // 4)
 
 
 def all_arms(lesions: Lesions, folder: Path) -> dict[str, Arm]:
@@ -118,6 +139,7 @@ def all_arms(lesions: Lesions, folder: Path) -> dict[str, Arm]:
         "lesionaug_live": _changed(lesions.new(halo=False), lesions),
         "lesionaug": _changed(kept, lesions),
         "lesionaug_halo": _changed(halo, lesions),
+        "lesionaug_adaptive": Arm((Phase(lesions.curriculum(folder)),)),
         "synthetic_only": Arm((on_healthy,)),
         "pretrain": Arm((replace(on_healthy, share=lesions.pretrain), Phase(unchanged, share=1 - lesions.pretrain))),
     }

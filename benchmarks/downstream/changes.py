@@ -123,6 +123,10 @@ class Variants:
         return self.variant(case, int(rng.integers(self.count)))
 
     def variant(self, case: Case, number: int) -> Scan:
+        """A case with one of the sets."""
+        return applied(case.scan, self.change_of(case, number))
+
+    def change_of(self, case: Case, number: int) -> VoxelChange:
         """One of the sets."""
         about = {"scan": _content(case.scan), "variant": number, **self.change.identity()}
         key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
@@ -132,7 +136,7 @@ class Variants:
             after = self.change(case, (), np.random.default_rng(int(key[:15], 16)))
             payload = difference(case.scan, after).to_bytes()
             store.put(key, payload)
-        return applied(case.scan, VoxelChange.from_bytes(payload))
+        return VoxelChange.from_bytes(payload)
 
 
 def difference(before: Scan, after: Scan) -> VoxelChange:

@@ -122,6 +122,11 @@ def training_scans(
     """
     if len(arm.phases) > 1:
         raise LesionAugError(f"Expected an arm of one phase for nnU-Net, got {run.arm}; leave it out or use quick")
+    if arm.begun().courses:
+        raise LesionAugError(
+            f"Expected an arm whose cases are made before nnU-Net trains, got {run.arm}, which adapts to the network; "
+            "leave it out or use quick"
+        )
     (phase,), rng = arm.phases, np.random.default_rng([run.seed, run.draw])
     if phase.hosts == "patients":
         yield from ((case.name, case.scan, case.affine) for case in cases)

@@ -77,14 +77,15 @@ def trained(
         optimizer, settings.learning_rate, total_steps=settings.steps, pct_start=0.1
     )
     criterion = DiceCELoss(sigmoid=True, batch=True)
-    losses = []
-    for image, label in batches(arm, cases, healthy, settings, seed):
+    arm, losses = arm.begun(), []
+    for step, (image, label) in enumerate(batches(arm, cases, healthy, settings, seed), 1):
         loss = criterion(logits(net, image, settings), label.to(settings.device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
         losses.append(float(loss.detach()))
+        look(arm, step, net, cases, settings)
     return net.eval(), losses
 
 
@@ -102,6 +103,15 @@ def batches(
         previous = phase
         drawn = [augment(ready[int(places.random() * len(ready))].draw(places)) for _ in range(settings.batch)]
         yield _stacked(drawn, "image"), _stacked(drawn, "label")
+
+
+def look(arm: Arm, step: int, net: nn.Module, cases: Sequence[Case], settings: Quick) -> None:
+    """Show an arm that adapts what the network misses, when it is time."""
+    for course in arm.courses:
+        if step % course.curriculum.every == 0:
+            net.eval()
+            course.look(cases, lambda case: predicted(net, case, settings))
+            net.train()
 
 
 def phases_of(arm: Arm, steps: int) -> list[Phase]:

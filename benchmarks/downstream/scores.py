@@ -47,6 +47,7 @@ def scores(predicted: Mask, real: Mask, spacing_mm: Sequence[float]) -> dict[str
         "by_size": by_size(detection, real, voxel_mm3),
         "lesions": len(detection.found),
         "load_ml": int(real.sum()) * voxel_mm3 / 1000,
+        "predicted_ml": int(predicted.sum()) * voxel_mm3 / 1000,
     }
 
 

@@ -23,7 +23,7 @@ from benchmarks.downstream.study import Study
 from lesionaug.errors import LesionAugError
 
 SMALL = Quick(steps=4, batch=2, patch=16, filters=(4, 4, 8), refresh=2)
-LESIONS = Lesions(model="parametric", num_lesions=(1, 2), variants=2, probability=1.0)
+LESIONS = Lesions(model="parametric", num_lesions=(1, 2), variants=2, bank=4, probability=1.0)
 
 
 def small_case(name: str, seed: int, *, lesions: bool = True) -> Case:
