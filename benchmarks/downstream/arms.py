@@ -69,7 +69,8 @@ class Lesions:
         num_lesions: Range of lesions that are added, by copy-paste and by `lesionaug`.
         variants: Sets of lesions per case, in the arms that read them.
         model: Packaged pair of models.
-        diffmask: Folder of another mask model, one that has not seen the test patients.
+        diffmask: Folder of another mask model, one that has not seen the test patients; `{fold}` in its path stands for
+            the name of the fold that is tested.
         lefusion: Folder of another inpainting model, likewise.
         prior: File of another prior, likewise.
         device: Where lesions are rendered.
@@ -106,10 +107,19 @@ class Lesions:
         """Whether none of the packaged files is used, which have seen every patient of the shared data."""
         return None not in (self.diffmask, self.lefusion, self.prior)
 
+    @property
+    def models(self) -> ModelChoice:
+        """What draws and paints them."""
+        return ModelChoice(self.model, self.diffmask, self.lefusion, self.device, self.num_steps)
+
+    def in_fold(self, fold: str) -> Lesions:
+        """By generators that may know all patients but those of a fold."""
+        named = {name: getattr(self, name) for name in ("diffmask", "lefusion", "prior")}
+        return replace(self, **{name: type(x)(str(x).format(fold=fold)) for name, x in named.items() if x is not None})
+
     def new(self, *, halo: bool) -> NewLesions:
         """Rendered each time."""
-        models = ModelChoice(self.model, self.diffmask, self.lefusion, self.device, self.num_steps)
-        return NewLesions(PlanOptions(num_lesions=self.num_lesions, halo=halo), models, self.prior)
+        return NewLesions(PlanOptions(num_lesions=self.num_lesions, halo=halo), self.models, self.prior)
 
     def kept(self, folder: Path, *, halo: bool = False) -> Variants:
         """Rendered once."""

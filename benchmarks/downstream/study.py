@@ -13,13 +13,12 @@ import numpy as np
 from jaxtyping import Bool
 
 from benchmarks.downstream.arms import Arm, Lesions, chosen_arms
-from benchmarks.downstream.cases import Case, Cohort, drawn_patients
+from benchmarks.downstream.cases import Case, Cohort, Fold, drawn_patients
 from benchmarks.downstream.nnunet import Nnunet, masks_by_nnunet
 from benchmarks.downstream.quick import Quick, predicted, trained
 from benchmarks.downstream.runs import Ledger, Run, part_of, planned
 from benchmarks.downstream.scores import healthy_scores, scores
 from lesionaug.errors import LesionAugError
-from lesionaug.loaded import ModelChoice
 
 LAST_STEPS = 20
 COMPARED = ("none", "heavy", "copy_paste", "carvemix", "lesionaug", "lesionaug_halo")
@@ -67,8 +66,7 @@ class Study:
         Raises:
             LesionAugError: An arm that this cohort cannot have, or results of another study.
         """
-        arms = chosen_arms(self.arms, self.lesions, self.output / "variants")
-        check_healthy(arms, cohort)
+        check_healthy(self.arms_in(cohort.folds[0]), cohort)
         for fold in cohort.folds:
             drawn_patients(fold, cohort.patients, max(self.patients), 0)
         runs = part_of(planned(self.arms, cohort, self.patients, self.draws, self.seeds), self.part, self.num_parts)
@@ -78,27 +76,33 @@ class Study:
         ledger = Ledger(self.output, self.about(cohort, details))
         ledger.open()
         for run in ledger.missing(runs):
-            result = self.done(run, arms[run.arm], cohort)
+            result = self.done(run, cohort)
             ledger.keep(run, result)
             print(line_of(run, result), flush=True)
 
     def about(self, cohort: Cohort, details: dict[str, Any]) -> dict[str, Any]:
         """All that every run has in common; more arms, draws and seeds may join later."""
-        models = ModelChoice(self.lesions.model, self.lesions.diffmask, self.lesions.lefusion)
+        models = {fold.name: self.lesions.in_fold(fold.name).models.digests() for fold in cohort.folds}
+        same = len({tuple(digests.items()) for digests in models.values()}) == 1
         about = {
             "cohort": cohort.name,
             "details": details,
             "lesions": asdict(self.lesions),
-            "models": models.digests(),
+            "models": next(iter(models.values())) if same else models,
             "generator": "given models and prior" if self.lesions.strict else "packaged files: may know test patients",
             "engine": {"name": self.engine, **asdict(self.quick if self.engine == "quick" else self.nnunet)},
         }
         return json.loads(json.dumps(about, default=str))
 
-    def done(self, run: Run, arm: Arm, cohort: Cohort) -> dict[str, Any]:
+    def arms_in(self, fold: Fold) -> dict[str, Arm]:
+        """By name, with the generators of a fold."""
+        return chosen_arms(self.arms, self.lesions.in_fold(fold.name), self.output / "variants")
+
+    def done(self, run: Run, cohort: Cohort) -> dict[str, Any]:
         """Train a network and test it."""
         start = time.monotonic()
         fold = next(fold for fold in cohort.folds if fold.name == run.fold)
+        arm = self.arms_in(fold)[run.arm]
         cases = cohort.cases(drawn_patients(fold, cohort.patients, run.patients, run.draw))
         hosts = cohort.cases(cohort.healthy_hosts if arm.needs_healthy else ())
         tested, healthy = cohort.cases(fold.test), cohort.cases(cohort.healthy_test)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -264,3 +265,12 @@ def test_signed_rank_by_hand():
 def test_power_is_what_is_asked_for_at_the_detectable_difference():
     assert power(detectable(0.013), 0.013) == pytest.approx(0.8, abs=1e-6)
     assert power(0.0, 0.013) == pytest.approx(0.025)
+
+
+def test_generators_are_those_of_the_fold_that_is_tested(tmp_path):
+    lesions = Lesions(lefusion="runs/{fold}/model", prior=Path("{fold}.json"))
+    arms = {name: all_arms(lesions.in_fold(name), tmp_path) for name in ("a", "b")}
+    made = [arms[name]["lesionaug_live"].phases[0].change.change for name in ("a", "b")]
+    assert [new.models.lefusion for new in made] == ["runs/a/model", "runs/b/model"]
+    assert [new.prior for new in made] == [Path("a.json"), Path("b.json")]
+    assert Lesions().in_fold("a") == Lesions()
