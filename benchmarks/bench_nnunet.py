@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class BenchNnunet:
         device: Of the network.
         epochs: Of each way.
         iterations: Of an epoch.
+        quick: One epoch of two iterations: shows that all of it runs.
         output: JSON file for times, losses, hardware, versions and commit; the losses' curves lie beside it.
     """
 
@@ -47,10 +48,14 @@ class BenchNnunet:
     device: str = "cpu"
     epochs: int = 5
     iterations: int = 20
+    quick: bool = False
     output: Path | None = None
 
     def run(self) -> None:
         """Measure, print, write, plot."""
+        (replace(self, epochs=1, iterations=2) if self.quick else self)._run()
+
+    def _run(self) -> None:
         import torch
         from lesionaug.integrations.nnunet.compat import make_torchvision_importable
         from lesionaug.integrations.nnunet.programs import extension_folder

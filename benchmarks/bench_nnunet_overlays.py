@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,12 +42,14 @@ class BenchNnunetOverlays:
         dataset: Number or name, as nnU-Net's commands take it.
         configuration: Of nnU-Net.
         repeats: Of everything.
+        quick: Twice: shows that all of it runs.
         output: JSON file for times, hardware, versions and commit.
     """
 
     dataset: tyro.conf.Positional[str]
     configuration: str = "3d_fullres"
     repeats: int = 40
+    quick: bool = False
     output: Path | None = None
 
     def run(self) -> None:
@@ -56,7 +58,7 @@ class BenchNnunetOverlays:
 
         torch.set_num_threads(1)
         console, origin = Console(), provenance()
-        stages, prepared = measure(self)
+        stages, prepared = measure(replace(self, repeats=2) if self.quick else self)
         console.print(table(stages))
         console.print(line(stages), soft_wrap=True)
         if self.output:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,6 +61,7 @@ class BenchSteps:
         repaint: Whether a call of the published network is timed.
         seed: Of places, shapes, folds.
         threads: Of the processor.
+        quick: Few lesions, few calls, without the published network: shows that all of it runs.
         output: JSON file for all of it, with hardware, versions and commit.
     """
 
@@ -77,10 +78,15 @@ class BenchSteps:
     repaint: bool = True
     seed: int = 0
     threads: int = 1
+    quick: bool = False
     output: Path | None = None
 
     def run(self) -> None:
         """Measure, print, write."""
+        few = {"lesions": 6, "seeds": 2, "steps": (1, 2), "ancestral": 3, "repaint": False}
+        (replace(self, **few) if self.quick else self)._run()
+
+    def _run(self) -> None:
         torch.set_num_threads(self.threads)
         console, origin = Console(width=150), provenance()
         found: dict[str, list[Row]] = {}

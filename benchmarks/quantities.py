@@ -6,7 +6,7 @@ Every benchmark writes its results in its own way; here is the one place that re
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -165,10 +165,20 @@ def _filling(result: Result) -> Iterator[Quantity]:
 
 
 def _held(result: Result) -> Iterator[Quantity]:
-    for row in result["yardsticks"]:
-        error, real = row.get("error"), row["worst_real"]
-        spread = 2 * error if error is not None else None if real is None else abs(real - row["floor"])
-        yield Quantity("yardsticks", row["name"], row["value"], "", spread, row["at_least"], row["note"])
+    return _yardsticks("yardsticks", result["yardsticks"])
+
+
+def _judge(result: Result) -> Iterator[Quantity]:
+    for generator, rows in result["columns"].items():
+        yield from _yardsticks(generator, rows)
+
+
+def _yardsticks(group: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Quantity]:
+    for row in rows:
+        error, real, floor = row["error"], row["worst_real"], row["floor"]
+        varies = None if real is None or floor is None else abs(real - floor)
+        spread = varies if error is None else 2 * error
+        yield Quantity(group, row["name"], row["value"], "", spread, row["at_least"], row["note"])
 
 
 def _downstream(result: Result) -> Iterator[Quantity]:
@@ -237,6 +247,7 @@ READERS: dict[str, Callable[[Result], Iterator[Quantity]]] = {
     "nnunet": _nnunet,
     "nnunet-overlays": _overlays,
     "realism held": _held,
+    "realism judge": _judge,
     "soak": _soak,
     "speed": _speed,
     "steps": _steps,

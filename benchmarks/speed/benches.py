@@ -64,7 +64,6 @@ def benches(threads: int, nnunet: NnunetData, *, quick: bool) -> list[Bench]:
     """
     told = ("--threads", str(threads))
     data = (nnunet.dataset or "", "--configuration", nnunet.configuration)
-    tiny = ("--lesions", "6", "--seeds", "2", "--steps", "1", "2", "--ancestral", "3", "--no-repaint")
     arguments: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         "cache": ((), ("--quick", "--lesions", "2", "--variants", "2", "--repeats", "3")),
         "baselines": (told, (*told, "--quick")),
@@ -73,9 +72,9 @@ def benches(threads: int, nnunet: NnunetData, *, quick: bool) -> list[Bench]:
             ("--workers", "1", "4", "8"),
             ("--quick", "--model", "parametric", "--workers", "1", "--samples", "2", "--step-ms", "1"),
         ),
-        "steps": ((), tiny),
-        "nnunet": (data, (*data, "--epochs", "1", "--iterations", "2")),
-        "nnunet-overlays": (data, (*data, "--repeats", "2")),
+        "steps": ((), ("--quick",)),
+        "nnunet": (data, (*data, "--quick")),
+        "nnunet-overlays": (data, (*data, "--quick")),
     }
     lacks = {
         "baselines": lacks_classifier,

@@ -101,9 +101,9 @@ def bars(axis: Any, rows: Sequence[Gathered], title: str, label: str, start: flo
     if not _drawn(axis, rows):
         return
     labels = [_label(row) for row in rows]
-    values = [row.value for row in rows]
+    values = [(row.value or start) - start for row in rows]
     colours = [next((c for start, c in COLOURS.items() if row.name.startswith(start)), "0.6") for row in rows]
-    axis.barh(range(len(rows)), [value - start for value in values], left=start, color=colours)
+    axis.barh(range(len(rows)), values, left=start, color=colours)
     axis.axvline(start, color="black", linewidth=0.8)
     axis.set(yticks=range(len(rows)), xscale="log", xlabel=label)
     axis.set_yticklabels(labels, fontsize=8)

@@ -12,7 +12,7 @@ from benchmarks.result_files import VERSIONS, read_result, without_places
 from lesionaug.errors import LesionAugError
 
 
-def q(value, spread=0.0, **changes) -> Quantity:
+def q(value: float | None, spread: float | None = 0.0, **changes) -> Quantity:
     return Quantity("group", "name", value, "s", spread, **changes)
 
 

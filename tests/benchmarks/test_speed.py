@@ -11,7 +11,7 @@ from result_samples import ORIGIN, baselines, cache, write_sample
 from benchmarks.measure import PROJECT, commit
 from benchmarks.result_files import read_result
 from benchmarks.speed.benches import Bench, NnunetData, benches
-from benchmarks.speed.gathering import NAMES, OTHER_COMMIT, OTHER_MACHINE, gathered, where_from
+from benchmarks.speed.gathering import NAMES, ONLY_QUICK, OTHER_COMMIT, OTHER_MACHINE, gathered, where_from
 from benchmarks.speed.page import draw
 from benchmarks.speed.runs import run_all
 from lesionaug.errors import LesionAugError
@@ -144,6 +144,7 @@ def test_quick_runs_all_of_it(tmp_path):
     result = read_result(tmp_path / "speed-cpu.json")
     ran = {source["benchmark"] for source in result["sources"].values()}
     assert {"baselines", "synthesis", "cache", "loading"} <= ran
+    assert all(ONLY_QUICK in source["differs"] for source in result["sources"].values())
     told = {row["name"]: row["note"] for row in result["rows"] if row["value"] is None}
     assert set(NAMES) - ran <= {name for name, note in told.items() if note.startswith("skipped: ")}
     assert (tmp_path / "speed-cpu.png").stat().st_size > 0
