@@ -7,7 +7,8 @@ ends with 1 if anything got worse, with 2 if the files cannot be compared, else 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -147,11 +148,17 @@ def settings(result: Mapping[str, Any]) -> dict[str, Any]:
     return _by_source(result, asked)
 
 
-def _by_source(result: Mapping[str, Any], of: Any) -> dict[str, Any]:
-    sources = result.get("sources")
-    if sources is None:
-        return dict(of(result))
-    return {f"{name}.{key}": value for name, found in sources.items() for key, value in of(found).items()}
+def _by_source(result: Mapping[str, Any], of: Callable[[Mapping[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    """Of all files that a result was gathered from, by benchmark: they may have other names in the other result."""
+    if "sources" not in result:
+        return of(result)
+    found: dict[str, Any] = {}
+    times = Counter[str]()
+    for source in result["sources"].values():
+        benchmark = source["benchmark"]
+        times[benchmark] += 1
+        found |= {f"{benchmark} {times[benchmark]}: {key}": value for key, value in of(source).items()}
+    return found
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,11 +4,12 @@ import json
 import sys
 
 import pytest
-from result_samples import cache, write_sample
+from result_samples import ORIGIN, cache, write_sample
 
 from benchmarks.compare import Compare, judged, main, verdict_of
 from benchmarks.quantities import READERS, Quantity, quantities
-from benchmarks.result_files import VERSIONS, read_result, without_places
+from benchmarks.result_files import VERSIONS, read_result, without_places, write_result
+from benchmarks.speed.gathering import gathered
 from lesionaug.errors import LesionAugError
 
 
@@ -76,6 +77,21 @@ def test_only_what_was_measured_alike_is_compared(tmp_path):
         compared(one, smaller)
     with pytest.raises(LesionAugError, match=r"got cache in .* and realism held in"):
         compared(one, other)
+
+
+def test_gathered_results_are_compared_file_by_file_whatever_these_are_called(tmp_path):
+    def gathered_from(name, **changes):
+        folder = tmp_path / name
+        write_sample(folder / f"{name}.json", "cache", cache(), **changes)
+        write_result(folder / "speed.json", "speed", {"quick": False}, ORIGIN, gathered(folder))
+        return folder / "speed.json"
+
+    one, same = gathered_from("one"), gathered_from("same")
+    assert compared(one, same) == 0
+    with pytest.raises(LesionAugError, match="cache 1: cpu made up and another"):
+        compared(one, gathered_from("elsewhere", hardware={"cpu": "another"}))
+    with pytest.raises(LesionAugError, match="cache 1: lesions 10 and 1"):
+        compared(one, gathered_from("smaller", config={"lesions": 1}))
 
 
 def test_other_versions_and_other_files_are_refused(tmp_path):
