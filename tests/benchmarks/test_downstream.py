@@ -1,6 +1,9 @@
 """Arms train alike, results are kept one by one, and statistics say what can be said."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +15,7 @@ pytest.importorskip("monai", reason="the downstream benchmark needs MONAI")
 
 from scans import small_scan
 
+from benchmarks.downstream.__main__ import PROTOCOLS
 from benchmarks.downstream.arms import ARMS, Arm, Lesions, Phase, all_arms, chosen_arms
 from benchmarks.downstream.cases import Case, Cohort, Fold, drawn_patients, leave_one_patient_out
 from benchmarks.downstream.changes import applied, difference, unchanged
@@ -23,6 +27,7 @@ from benchmarks.downstream.statistics import Differences, compare, detectable, d
 from benchmarks.downstream.study import Study
 from lesionaug.errors import LesionAugError
 
+PROJECT = Path(__file__).parents[2]
 SMALL = Quick(steps=4, batch=2, patch=16, filters=(4, 4, 8), refresh=2)
 LESIONS = Lesions(model="parametric", num_lesions=(1, 2), variants=2, bank=4, probability=1.0)
 
@@ -274,3 +279,19 @@ def test_generators_are_those_of_the_fold_that_is_tested(tmp_path):
     assert [new.models.lefusion for new in made] == ["runs/a/model", "runs/b/model"]
     assert [new.prior for new in made] == [Path("a.json"), Path("b.json")]
     assert Lesions().in_fold("a") == Lesions()
+
+
+@pytest.mark.slow
+def test_the_smoke_protocol_trains_and_is_reported(shared, tmp_path):
+    def called(module, *arguments):
+        environment = {**os.environ, "LESIONAUG_SHARED": str(shared), "OMP_NUM_THREADS": "1"}
+        program = [sys.executable, "-m", f"benchmarks.downstream{module}", *arguments]
+        return subprocess.run(program, env=environment, cwd=PROJECT, check=True, capture_output=True, text=True).stdout
+
+    study, file = tmp_path / "study", tmp_path / "downstream.json"
+    assert called("", "smoke", "--study.output", str(study)).count("Dice") == len(PROTOCOLS["smoke"].study.arms)
+    assert "Dice" not in called("", "smoke", "--study.output", str(study)), "what is done is not done again"
+    page = called(".report", str(study), "--output", str(file))
+    assert all(f"| {arm} | 1 |" in page for arm in PROTOCOLS["smoke"].study.arms)
+    assert "claim nothing" in page
+    assert read_results(file)["about"]["engine"]["name"] == "quick"
