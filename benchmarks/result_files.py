@@ -26,6 +26,7 @@ VERSIONS = {
     "realism appearing": 1,
     "realism held": 1,
     "realism judge": 1,
+    "seen": 1,
     "soak": 1,
     "speed": 1,
     "steps": 1,
