@@ -58,6 +58,10 @@ class Compare:
         before, after = read_result(self.before), read_result(self.after)
         self.check(before, after)
         rows = list(judged(quantities(before), quantities(after), self.tolerance, self.blind))
+        if all(row.verdict == "not judged" for row in rows):
+            raise LesionAugError(
+                f"Expected numbers that {self.before} and {self.after} both have, got none; name others"
+            )
         console = Console()
         console.print(table(rows))
         console.print(_summary(before, after, rows), soft_wrap=True)

@@ -140,6 +140,29 @@ def _area(result: Result, name: str) -> str:
     return text if row["reached"] else f"**{text}**"
 
 
+def judged(results: Results) -> Iterator[str]:
+    """Whole data sets beside real ones: a column for each method."""
+    files = list(of(results, "realism judge"))
+    if not files:
+        yield "Not measured: no result of `python -m benchmarks.realism GENERATED --reference REAL --output FILE` is here."
+    for name, result in files:
+        columns = {method: {row["name"]: row for row in rows} for method, rows in result["columns"].items()}
+        names = list(dict.fromkeys(name for rows in columns.values() for name in rows))
+        lines = [_yardstick(name, [rows.get(name) for rows in columns.values()]) for name in names]
+        yield from markdown(["yardstick", *columns, "aim", "real v real, median", "95 %"], lines)
+        yield from ("", f"In bold: aim missed. {where_from(name, told(result))}", "")
+
+
+def _yardstick(name: str, rows: Sequence[Mapping[str, Any] | None]) -> list[str]:
+    row = next(row for row in rows if row is not None)
+    cells = ["-" if row is None or row["value"] is None else _marked(row) for row in rows]
+    return [name, *cells, _aim(row), _three(row["floor"]), _three(row["worst_real"])]
+
+
+def _marked(row: Mapping[str, Any]) -> str:
+    return f"**{row['value']:.3f}**" if row["reached"] is False else f"{row['value']:.3f}"
+
+
 def soak(results: Results) -> Iterator[str]:
     """Whether everything went on."""
     rows = []
@@ -230,5 +253,6 @@ MAKERS: dict[str, Callable[[Results], Iterator[str]]] = {
     "steps": steps,
     "realism": realism,
     "hosts": hosts,
+    "judged": judged,
     "downstream": downstream,
 }

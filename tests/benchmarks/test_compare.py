@@ -94,6 +94,12 @@ def test_gathered_results_are_compared_file_by_file_whatever_these_are_called(tm
         compared(one, gathered_from("smaller", config={"lesions": 1}))
 
 
+def test_files_that_share_no_number_are_refused(tmp_path):
+    one, other = (write_sample(tmp_path / f"{n}.json", "cache", cache(), {"lesions": n}) for n in (1, 2))
+    with pytest.raises(LesionAugError, match="both have, got none"):
+        compared(one, other, other_settings=True)
+
+
 def test_other_versions_and_other_files_are_refused(tmp_path):
     old = write_sample(tmp_path / "old.json", "cache", cache())
     old.write_text(json.dumps(json.loads(old.read_text()) | {"version": 0}))
