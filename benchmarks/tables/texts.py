@@ -144,7 +144,7 @@ def judged(results: Results) -> Iterator[str]:
     """Whole data sets beside real ones: a column for each method."""
     files = list(of(results, "realism judge"))
     if not files:
-        yield "Not measured: no result of `python -m benchmarks.realism GENERATED --reference REAL --output FILE` is here."
+        yield "Not measured: there is no result of `python -m benchmarks.realism GENERATED --reference REAL` here."
     for name, result in files:
         columns = {method: {row["name"]: row for row in rows} for method, rows in result["columns"].items()}
         names = list(dict.fromkeys(name for rows in columns.values() for name in rows))
