@@ -112,6 +112,28 @@ def test_from_training_to_prediction(folders, settings, tmp_path):
     (record,) = (trained / "fold_0" / "synthetic_lesions").glob("*.json")
     assert json.loads(record.read_text())["counts"]["lesions"] > 0
 
+    validation = trained / "fold_0" / "validation"
+    (validation / "summary.json").unlink()
+    again = [
+        "lesionaug",
+        "nnunet",
+        "train",
+        "501",
+        CONFIGURATION,
+        "0",
+        "-tr",
+        trainer,
+        "-device",
+        "cpu",
+        "--val",
+        "--npz",
+    ]
+    assert "Epoch" not in call([*again, "--val", "--npz"], nnUNet_extTrainer=str(own)), (
+        "validating alone trains nothing"
+    )
+    assert (validation / "summary.json").exists()
+    assert list(validation.glob("*.npz")), "probabilities for ensembles"
+
     # The checkpoint names the user's trainer, so predicting needs their folder and nothing of lesionaug.
     images, predicted = folders.raw / NAME / "imagesTr", tmp_path / "predicted"
     call(
