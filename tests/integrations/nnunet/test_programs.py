@@ -114,23 +114,9 @@ def test_from_training_to_prediction(folders, settings, tmp_path):
 
     validation = trained / "fold_0" / "validation"
     (validation / "summary.json").unlink()
-    again = [
-        "lesionaug",
-        "nnunet",
-        "train",
-        "501",
-        CONFIGURATION,
-        "0",
-        "-tr",
-        trainer,
-        "-device",
-        "cpu",
-        "--val",
-        "--npz",
-    ]
-    assert "Epoch" not in call([*again, "--val", "--npz"], nnUNet_extTrainer=str(own)), (
-        "validating alone trains nothing"
-    )
+    again = ["lesionaug", "nnunet", "train", "501", CONFIGURATION, "0", "-tr", trainer, "-device", "cpu"]
+    validated = call([*again, "--val", "--npz"], nnUNet_extTrainer=str(own))
+    assert "Epoch" not in validated, "nothing is trained"
     assert (validation / "summary.json").exists()
     assert list(validation.glob("*.npz")), "probabilities for ensembles"
 
