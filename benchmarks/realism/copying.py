@@ -11,11 +11,11 @@ import numpy as np
 
 from benchmarks.realism.halving import Scans
 from benchmarks.realism.memorisation import MIN_MM3, best_dices, limit_of, memorisation
+from benchmarks.realism.report import MAX_CLOSER, MAX_COPIED
 from benchmarks.realism.textures import LIMIT, nearest
 from benchmarks.realism.yardsticks import Yardstick
 
 Array = np.ndarray
-MAX_COPIED, MAX_CLOSER = 0.03, 0.60
 MOST_MASKS = 200  # of a group are compared, drawn at random where there are more
 MIN_COMPARED = 5
 MASKS, CLOSER, TEXTURES = (

@@ -20,7 +20,7 @@ from benchmarks.realism.hosts import (
     pair_features,
 )
 from benchmarks.realism.memorisation import MIN_MM3, memorisation
-from benchmarks.realism.report import AIMS, by_chance
+from benchmarks.realism.report import AIMS, MAX_AUC, MAX_CLOSER, MAX_COPIED, by_chance
 from benchmarks.realism.shape import ks_distance, lesions_of, shape_distances, shape_table, split_half_floors
 from benchmarks.realism.textures import texture_copies
 from benchmarks.realism.yardsticks import HEAD, Yardstick, middle_and_worst
@@ -30,7 +30,6 @@ Array = np.ndarray
 CHANNEL_SETS = (("flair",), ("flair", "t1w"))
 APPEARANCE = ("contrast", "sd", "edge_gradient", "profile_-1", "profile_+0", "profile_+1")
 SHUFFLES = 200
-MAX_AUC, MAX_COPIED, MAX_CLOSER = 0.75, 0.03, 0.60
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ folders ─► scan_sets (paths) ─► scan_measures (processes) ─► judging
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,6 +17,7 @@ from pathlib import Path
 import tyro
 
 from benchmarks.measure import provenance
+from benchmarks.realism.classifying import Each
 from benchmarks.realism.copying import copy_rows
 from benchmarks.realism.halving import Scans
 from benchmarks.realism.judging import distribution_rows, tissue_rows
@@ -78,23 +79,24 @@ class Judge:
         sets = [find_generated(name, root, real, self.lesions, self.layout) for name, root in named(self.generated)]
         seen = find_real(self.seen, self.reference_layout) if self.seen else ()
         channels = common_channels(self.channels, real, sets)
-        measured = measure_all(real, sets, seen, channels, self.workers)
-        columns = {one.name: self._column(one, measured, channels) for one in sets}
+        with _pool(self.workers) as pool:
+            measured = measure_all(real, sets, seen, channels, pool)
+            columns = {one.name: self._column(one, measured, channels, pool.map) for one in sets}
         print("\n".join(table(columns, sets, len({scan.patient for scan in real}))))
         if self.figure:
             from benchmarks.realism.judge_figure import draw
 
-            draw(measured.real, measured.generated, columns, channels, self.splits, self.figure)
+            draw(measured.real, measured.generated, columns, channels, self.figure, self.splits)
         if self.output:
             found = {"columns": {name: [row.to_dict() for row in rows] for name, rows in columns.items()}}
             write_result(self.output, "realism judge", asdict(self), origin, found)
 
-    def _column(self, one: GeneratedSet, measured: Measured, channels: Sequence[str]) -> list[Yardstick]:
-        generated = measured.generated[one.name]
+    def _column(self, one: GeneratedSet, measured: Measured, channels: Sequence[str], each: Each) -> list[Yardstick]:
+        sides, options = (measured.real, measured.generated[one.name]), {"splits": self.splits, "seed": self.seed}
         return [
-            *distribution_rows(measured.real, generated, self.splits, self.seed),
-            *tissue_rows(measured.real, generated, channels, paired=one.paired, splits=self.splits, seed=self.seed),
-            *copy_rows(measured.real, generated, measured.seen or None, self.seed),
+            *distribution_rows(*sides, **options),
+            *tissue_rows(*sides, channels, paired=one.paired, **options, each=each),
+            *copy_rows(*sides, measured.seen or None, self.seed),
         ]
 
 
@@ -149,23 +151,22 @@ def measure_all(
     sets: Sequence[GeneratedSet],
     seen: Sequence[SourceScan],
     channels: Sequence[str],
-    workers: int,
+    pool: Executor,
 ) -> Measured:
     """Measure all scans in a pool of processes.
 
     Raises:
-        LesionAugError: A scan cannot be used, or a worker died.
+        LesionAugError: A scan cannot be used.
     """
-    with _pool(workers) as submit:
-        of_real = [submit(measure_real, files, channels) for files in real]
-        of_sets = {one.name: [submit(measure_group, *group, channels) for group in groups_of(one)] for one in sets}
-        # Textures are compared in the first contrast, where it is there.
-        of_seen = [submit(measure_real, files, [c for c in channels[:1] if c in files.images]) for files in seen]
-        return Measured(
-            [future.result() for future in of_real],
-            {name: [scan for future in futures for scan in future.result()] for name, futures in of_sets.items()},
-            [future.result() for future in of_seen],
-        )
+    of_real = [pool.submit(measure_real, files, channels) for files in real]
+    of_sets = {one.name: [pool.submit(measure_group, *group, channels) for group in groups_of(one)] for one in sets}
+    # Textures are compared in the first contrast, where it is there.
+    of_seen = [pool.submit(measure_real, files, [c for c in channels[:1] if c in files.images]) for files in seen]
+    return Measured(
+        [future.result() for future in of_real],
+        {name: [scan for future in futures for scan in future.result()] for name, futures in of_sets.items()},
+        [future.result() for future in of_seen],
+    )
 
 
 def groups_of(one: GeneratedSet) -> list[tuple[SourceScan | None, list]]:
@@ -181,14 +182,19 @@ def groups_of(one: GeneratedSet) -> list[tuple[SourceScan | None, list]]:
 
 
 @contextmanager
-def _pool(workers: int):
+def _pool(workers: int) -> Iterator[Executor]:
+    """Processes that are gone after the block.
+
+    Raises:
+        LesionAugError: Fewer than one, or one of them died.
+    """
     if workers < 1:
         raise LesionAugError(f"Expected one worker or more, got {workers}; correct --workers")
     # Threads of several processes would wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     pool = ProcessPoolExecutor(workers, get_context("spawn"))
     try:
-        yield pool.submit
+        yield pool
     except BrokenProcessPool as error:
         raise LesionAugError(DIED) from error
     finally:

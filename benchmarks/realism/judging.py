@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.realism import halving, plans, report, shape
 from benchmarks.realism.appearance import feature_names
-from benchmarks.realism.classifying import auc_names, classifier_rows
+from benchmarks.realism.classifying import Each, auc_names, classifier_rows
 from benchmarks.realism.halving import Aim, Comparison, Scans
 from benchmarks.realism.in_host import Pair, in_host_rows
 from benchmarks.realism.yardsticks import Yardstick
@@ -22,8 +22,12 @@ GROUPS = {
     "texture": ("sd", "highpass", "highpass_ratio", "autocorrelation", "gradient_energy"),
     "edge": ("edge_gradient", "profile_-1", "profile_+0", "profile_+1"),
 }
-SIZE_AIMS = {"volume KS": Aim(0.10), "count KS": Aim(), "load KS": Aim(), "share under 50 mm3, difference": Aim(0.05)}
-PLACE_AIMS = {"location Jensen-Shannon": Aim(0.115), "location r": Aim(0.75, at_least=True)}
+SIZE_NAMES = ("volume KS", "count KS", "load KS", "share under 50 mm3, difference")
+SIZE_AIMS = {name: Aim(plans.AIMS.get(name)) for name in SIZE_NAMES}
+PLACE_AIMS = {
+    "location Jensen-Shannon": Aim(plans.AIMS["location Jensen-Shannon"]),
+    "location r": Aim(plans.AIMS["location r"], at_least=True),
+}
 SHAPE_AIMS = {f"{name} KS": Aim(aim) for name, aim in report.AIMS.items()}
 
 
@@ -107,7 +111,14 @@ def _too_few(count: int, which: str) -> str:
 
 
 def tissue_rows(
-    real: Scans, generated: Scans, channels: Sequence[str], *, paired: bool, splits: int, seed: int
+    real: Scans,
+    generated: Scans,
+    channels: Sequence[str],
+    *,
+    paired: bool,
+    splits: int,
+    seed: int,
+    each: Each = map,
 ) -> list[Yardstick]:
     """Contrast, texture, edge, and what classifiers make of all features together.
 
@@ -118,6 +129,7 @@ def tissue_rows(
         paired: Whether each generated scan was made from one of the real ones.
         splits: Halvings of the patients, at most.
         seed: Of all that is drawn.
+        each: Maps a function over jobs, perhaps in other processes.
     """
     if not channels:
         return [Yardstick("appearance", None, note="no channel that all scans have")]
@@ -125,11 +137,11 @@ def tissue_rows(
         names = [*auc_names(channels, paired=paired), *appearance_columns(channels)]
         return [Yardstick(name, None, note=lacking) for name in names]
     if not paired:
-        rows = classifier_rows(real, generated, channels, paired=False, seed=seed)
+        rows = classifier_rows(real, generated, channels, paired=False, seed=seed, each=each)
         return [*rows, *appearance_rows(real, generated, channels, splits, seed)]
     hosts = {scan.host for scan in generated}
     theirs = [scan for scan in real if scan.subject in hosts]
-    rows = classifier_rows(theirs, generated, channels, paired=True, seed=seed)
+    rows = classifier_rows(theirs, generated, channels, paired=True, seed=seed, each=each)
     return [*rows, *in_host_rows(host_pairs(theirs, generated), appearance_columns(channels), seed)]
 
 
