@@ -218,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="benchmarks.realism", args=words)
     try:
         command.run()
-    except (LesionAugError, FileNotFoundError) as error:
+    except (LesionAugError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
 
 

@@ -6,6 +6,7 @@ folders ─► scan_sets (paths) ─► scan_measures (processes) ─► judging
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import tyro
 
 from benchmarks.measure import provenance
@@ -22,7 +24,7 @@ from benchmarks.realism.copying import copy_rows
 from benchmarks.realism.halving import Scans
 from benchmarks.realism.judging import distribution_rows, tissue_rows
 from benchmarks.realism.scan_measures import ScanMeasures, measure_group, measure_real
-from benchmarks.realism.scan_sets import GeneratedSet, Which, find_generated, find_real
+from benchmarks.realism.scan_sets import GeneratedSet, Which, find_generated, find_labelled, find_real
 from benchmarks.realism.yardsticks import HEAD, Yardstick, side_by_side
 from benchmarks.result_files import write_result
 from lesionaug.checks import check_known
@@ -33,6 +35,7 @@ from lesionaug.layouts.core import SourceScan
 from lesionaug.scan import CHANNELS
 
 Columns = dict[str, list[Yardstick]]
+FIGURES = (".png", ".svg", ".pdf")
 CHUNK = 3  # variants of a host that a worker measures in one go
 
 
@@ -74,22 +77,37 @@ class Judge:
 
     def run(self) -> None:
         """Find, measure, judge, print, write."""
-        origin = provenance()
+        self._check()
+        origin, start = provenance(), time.perf_counter()
         real = find_real(self.reference, self.reference_layout)
         sets = [find_generated(name, root, real, self.lesions, self.layout) for name, root in named(self.generated)]
-        seen = find_real(self.seen, self.reference_layout) if self.seen else ()
+        seen = find_labelled(self.seen, self.reference_layout) if self.seen else ()
         channels = common_channels(self.channels, real, sets)
         with _pool(self.workers) as pool:
             measured = measure_all(real, sets, seen, channels, pool)
             columns = {one.name: self._column(one, measured, channels, pool.map) for one in sets}
-        print("\n".join(table(columns, sets, len({scan.patient for scan in real}))))
+        wall_s = time.perf_counter() - start
+        print("\n".join([*heading(sets, measured), *table(columns), f"{wall_s:.0f} s"]))
         if self.figure:
             from benchmarks.realism.judge_figure import draw
 
             draw(measured.real, measured.generated, columns, channels, self.figure, self.splits)
         if self.output:
             found = {"columns": {name: [row.to_dict() for row in rows] for name, rows in columns.items()}}
-            write_result(self.output, "realism judge", asdict(self), origin, found)
+            write_result(self.output, "realism judge", asdict(self), origin, {"wall_s": round(wall_s, 1), **found})
+
+    def _check(self) -> None:
+        """Before minutes of work.
+
+        Raises:
+            LesionAugError: Something that was asked for cannot be done.
+        """
+        if self.splits < 1:
+            raise LesionAugError(f"Expected one split or more, got {self.splits}; correct --splits")
+        if self.figure and self.figure.suffix not in FIGURES:
+            raise LesionAugError(
+                f"Expected a figure of kind {', '.join(FIGURES)}, got {self.figure}; choose another --figure"
+            )
 
     def _column(self, one: GeneratedSet, measured: Measured, channels: Sequence[str], each: Each) -> list[Yardstick]:
         sides, options = (measured.real, measured.generated[one.name]), {"splits": self.splits, "seed": self.seed}
@@ -201,16 +219,32 @@ def _pool(workers: int) -> Iterator[Executor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def table(columns: Columns, sets: Sequence[GeneratedSet], patients: int) -> list[str]:
-    """Lines for the terminal."""
-    head = [f"{one.name}: {len(one.scans)} scans, {one.note}; {_hosts(one)}" for one in sets]
-    head.append(f"real: {patients} patients; `real` and `95 %` are what their halves show of each other")
+def heading(sets: Sequence[GeneratedSet], measured: Measured) -> list[str]:
+    """What is compared with what, for the terminal."""
+    lines = [f"{one.name}: {len(one.scans)} scans, {one.note}; {_hosts(one)}" for one in sets]
+    lines += [f"{one.name}: {warning}" for one in sets if (warning := _voxels(measured, one.name))]
+    patients = len({scan.patient for scan in measured.real})
+    return [*lines, f"real: {patients} patients; `real` and `95 %` are what their halves show of each other"]
+
+
+def table(columns: Columns) -> list[str]:
+    """All rows, of several methods side by side."""
     if len(columns) > 1:
-        return [*head, *side_by_side(columns)]
-    return [*head, HEAD, *(row.line() for rows in columns.values() for row in rows)]
+        return side_by_side(columns)
+    return [HEAD, *(row.line() for rows in columns.values() for row in rows)]
 
 
 def _hosts(one: GeneratedSet) -> str:
     if one.paired:
         return "made from real scans at hand: compared in the host"
     return "WARNING: not made from the real scans at hand, so that hosts differ as well as lesions"
+
+
+def _voxels(measured: Measured, name: str) -> str:
+    """What to know where the voxels of generated scans are none that real ones have."""
+    sizes = [
+        {tuple(np.round(scan.spacing_mm, 1)) for scan in side} for side in (measured.generated[name], measured.real)
+    ]
+    if sizes[0] <= sizes[1]:
+        return ""
+    return "WARNING: voxels of other sizes than the real ones', on which shape, edge and texture depend; resample first"

@@ -69,7 +69,7 @@ def find_real(root: Path, layout: LayoutName = "auto") -> tuple[SourceScan, ...]
     Raises:
         LesionAugError: There are none, or they are of one patient.
     """
-    scans = find_sources([root.expanduser().absolute()], layout)[0].scans
+    scans = find_labelled(root, layout)
     patients = sorted({scan.patient for scan in scans})
     if len(patients) < 2:
         raise LesionAugError(
@@ -77,6 +77,15 @@ def find_real(root: Path, layout: LayoutName = "auto") -> tuple[SourceScan, ...]
             f"{root}; add patients, or name them in a table (column patient)"
         )
     return scans
+
+
+def find_labelled(root: Path, layout: LayoutName = "auto") -> tuple[SourceScan, ...]:
+    """Scans with labels.
+
+    Raises:
+        LesionAugError: There are none.
+    """
+    return find_sources([root.expanduser().absolute()], layout)[0].scans
 
 
 def find_generated(
@@ -96,7 +105,7 @@ def find_generated(
     """
     root = root.expanduser().absolute()
     if not (root / MANIFEST).is_file():
-        scans = find_sources([root], layout)[0].scans
+        scans = find_labelled(root, layout)
         return GeneratedSet(name, tuple(map(GeneratedScan, scans)), f"no {MANIFEST}: all lesions in the labels")
     hosts = {scan.subject: scan for scan in real}
     scans = tuple(_from_line(root, line, hosts, which) for line in _lines(root / MANIFEST))

@@ -27,7 +27,7 @@ from benchmarks.realism import classifying, copying, judge_figure, judging
 from benchmarks.realism.__main__ import main
 from benchmarks.realism.appearance import feature_names
 from benchmarks.realism.halving import halves_of
-from benchmarks.realism.judge import common_channels, groups_of, named
+from benchmarks.realism.judge import Measured, common_channels, groups_of, heading, named
 from benchmarks.realism.scan_measures import ScanMeasures, measure_group, measure_real
 from benchmarks.realism.scan_sets import find_generated, find_real
 from benchmarks.realism.yardsticks import Yardstick, side_by_side
@@ -322,6 +322,25 @@ def test_channels_that_are_not_there_are_refused(real_folder, capsys):
     )
     assert "Expected a channel among" in failed(capsys, real_folder, "--reference", real_folder, "--channels", "pd")
     assert common_channels((), find_real(real_folder), []) == CHANNELS
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--splits", "0"), "Expected one split"),
+        (("--figure", "x.txt"), "Expected a figure of kind"),
+        (("--workers", "0"), "Expected one worker"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_before_any_work(option, words, real_folder, capsys):
+    assert words in failed(capsys, real_folder, "--reference", real_folder, *option)
+
+
+def test_voxels_of_another_size_are_warned_of(real, real_folder):
+    one = find_generated("made", real_folder, find_real(real_folder), "new")
+    coarse = [replace(scan, spacing_mm=(1.0, 1.0, 3.0)) for scan in real]
+    assert "voxels of other sizes" in "\n".join(heading([one], Measured(real, {"made": coarse}, ())))
+    assert "voxels of other sizes" not in "\n".join(heading([one], Measured(real, {"made": real}, ())))
 
 
 def test_methods_need_names_of_their_own(real_folder, capsys):
