@@ -31,6 +31,7 @@ from benchmarks.realism.judge import Measured, common_channels, groups_of, headi
 from benchmarks.realism.scan_measures import ScanMeasures, measure_group, measure_real
 from benchmarks.realism.scan_sets import find_generated, find_real
 from benchmarks.realism.yardsticks import Yardstick, side_by_side
+from lesionaug.cli import main as generate
 from lesionaug.errors import LesionAugError
 
 CHANNELS = ("flair", "t1w")
@@ -394,3 +395,19 @@ def test_what_a_worker_finds_wrong_is_told_and_nothing_is_written(patients, real
     output = tmp_path / "o.json"
     assert "Expected a readable NIfTI file" in failed(capsys, root, "--reference", real_folder, "--output", output)
     assert not output.exists()
+
+
+@pytest.mark.slow
+def test_what_lesionaug_generates_is_the_same_in_each_of_its_layouts(tmp_path):
+    root = write_folders(tmp_path / "real", [made_patient(seed, f"P0{seed}", cortex=6) for seed in (0, 1)])
+    found = []
+    for layout, labels in (("folders", "--new-only"), ("nnunet", "--instances"), ("bids", "--instances")):
+        words = ("--output-layout", layout, labels, "--model", "parametric", "--num-lesions", "6")
+        assert generate(["generate", str(root), "--output", str(tmp_path / layout), *words]) == 0
+        found.append(measured(tmp_path / layout, root))
+    for one, *others in zip(*found, strict=True):
+        assert len(one.volumes_mm3) > 0
+        for other in others:
+            np.testing.assert_array_equal(one.volumes_mm3, other.volumes_mm3)
+            np.testing.assert_array_equal(one.features, other.features)
+            np.testing.assert_array_equal(one.points_mm, other.points_mm)
