@@ -96,7 +96,7 @@ def _without_output(arguments: list[str]) -> list[str]:
 
 
 def without_places(value: Any) -> Any:
-    """The same with absolute paths cut down to what they are in the project, or to their last part."""
+    """The same with absolute paths, in `NAME=PATH` too, cut down to what they are in the project, or their last part."""
     if isinstance(value, Mapping):
         return {key: without_places(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -104,4 +104,7 @@ def without_places(value: Any) -> Any:
     if isinstance(value, str | Path) and Path(value).is_absolute():
         path = Path(value)
         return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else path.name
+    if isinstance(value, str) and Path(value.partition("=")[2]).is_absolute():
+        name, _, place = value.partition("=")
+        return f"{name}={without_places(place)}"
     return str(value) if isinstance(value, Path) else value

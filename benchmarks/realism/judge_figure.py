@@ -147,7 +147,7 @@ def aucs(axis: Axes, columns: Mapping[str, Sequence[Yardstick]], colors: Mapping
     low = [row.value - 0.05 for rows in columns.values() for row in rows if row.name in names and row.value is not None]
     axis.axvline(0.5, color=REAL, linewidth=0.8)
     axis.set(xlabel="AUC: 0.5 not told apart, 1 always", xlim=(min([0.4, *low]), 1.03), ylim=(len(names) - 0.5, -0.5))
-    axis.set_yticks(range(len(names)), [name.removeprefix("AUC ").replace(", ", "\n", 1) for name in names], fontsize=7)
+    axis.set_yticks(range(len(names)), [name.removeprefix("AUC ") for name in names], fontsize=6.5)
     axis.spines[["top", "right"]].set_visible(False)
 
 

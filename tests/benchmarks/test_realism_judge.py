@@ -382,6 +382,7 @@ def test_the_command_judges_two_methods_and_writes_everything(patients, real_fol
     assert (found["benchmark"], found["version"]) == ("realism judge", 1)
     assert set(found["columns"]) == {"a", "b"}
     assert {row["name"] for row in found["columns"]["a"]} > {"volume KS", "AUC flair, forest, in host"}
+    assert str(tmp_path) not in output.read_text()
     assert figure.stat().st_size > 10_000
     said = capsys.readouterr().out
     assert "compared in the host" in said
