@@ -96,7 +96,7 @@ def _without_output(arguments: list[str]) -> list[str]:
 
 
 def without_places(value: Any) -> Any:
-    """The same with absolute paths, in `NAME=PATH` too, cut down to what they are in the project, or their last part."""
+    """The same with absolute paths, in `NAME=PATH` too, cut to what they are in the project, or to their last part."""
     if isinstance(value, Mapping):
         return {key: without_places(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
