@@ -18,7 +18,7 @@ from lesionaug.errors import LesionAugError
 VERSIONS = {
     "baselines": 1,
     "cache": 1,
-    "downstream": 1,
+    "downstream": 2,
     "filling": 1,
     "loading": 1,
     "nnunet": 1,

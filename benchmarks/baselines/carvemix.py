@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 
 from benchmarks.realism.appearance import signed_distance_mm
+from lesionaug.errors import LesionAugError
 from lesionaug.intensity import robust_scale
 from lesionaug.scan import Scan
 from lesionaug.types import Mask, Volume
@@ -38,10 +39,11 @@ def carvemix(target: Scan, donor: Scan, rng: np.random.Generator, *, harmonise: 
         donor: Whose lesions; on the same grid, so both are to be in one space.
         rng: Draws how much is carved.
         harmonise: Whether the donor's intensities are brought to the target's scale, per channel by median and spread
-            of the brain. The paper of 2021 takes scans of one scanner as they are; that of 2023 harmonises.
+            of the brain, which is our choice. The paper of 2021 takes scans of one scanner as they are; that of 2023
+            harmonises.
 
     Raises:
-        ValueError: Scans that do not fit to each other, or a donor without lesions.
+        LesionAugError: Scans that do not fit to each other, or a donor without lesions.
     """
     _check_fit(target, donor)
     carved = torch.from_numpy(carved_region(donor.lesion_mask[0].numpy(), donor.spacing_mm, rng))[None]
@@ -103,13 +105,18 @@ def _harmonised(donor: Scan, target: Scan) -> Volume:
 
 
 def _check_fit(target: Scan, donor: Scan) -> None:
-    if target.channels != donor.channels or target.shape != donor.shape or target.spacing_mm != donor.spacing_mm:
-        raise ValueError(
+    if target.channels != donor.channels or target.shape != donor.shape or not same_spacing(target, donor):
+        raise LesionAugError(
             f"Expected scans of one grid with the same channels, got {_about(target)} and {_about(donor)}; "
             "resample the donor to the target's grid"
         )
     if not donor.lesion_mask.any():
-        raise ValueError("Expected a donor with lesions, got none; draw another")
+        raise LesionAugError("Expected a donor with lesions, got none; draw another")
+
+
+def same_spacing(target: Scan, donor: Scan) -> bool:
+    """Whether voxels are as large, but for what headers round off."""
+    return np.allclose(target.spacing_mm, donor.spacing_mm, atol=1e-3)
 
 
 def _about(scan: Scan) -> str:

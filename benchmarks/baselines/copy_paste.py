@@ -15,8 +15,10 @@ from scipy import ndimage
 from benchmarks.realism.baselines import Donor, blended_copy_paste, donors_of, paint, to_scanner_units
 from benchmarks.realism.hosts import CLEAR_MM, HostScan
 from benchmarks.realism.placement import Room
+from lesionaug.errors import LesionAugError
 from lesionaug.scan import Scan
 
+MIN_VOXELS = 3  # what counts as a lesion where segmentations are judged; a method must be able to add all of these
 CENTRES = 20_000  # drawn by their probability, then tried one after the other
 ISOTROPIC_MM = 0.02  # how far a voxel may be from 1 mm
 
@@ -24,14 +26,16 @@ ISOTROPIC_MM = 0.02  # how far a voxel may be from 1 mm
 def donors_in(scan: Scan, patient: str) -> list[Donor]:
     """The lesions of a scan that can be given away: from 3 to 1500 mm3, each with the tissue around it.
 
+    Larger ones are confluent, and find no room in another brain.
+
     Args:
         scan: 1 mm isotropic.
         patient: Whose it is.
 
     Raises:
-        ValueError: Voxels of another size.
+        LesionAugError: Voxels of another size.
     """
-    return donors_of(_host(scan, patient))
+    return donors_of(_host(scan, patient), MIN_VOXELS)
 
 
 def copy_paste(
@@ -49,12 +53,13 @@ def copy_paste(
         num_lesions: From how many to how many are tried.
 
     Raises:
-        ValueError: No donors, some that lack a channel, no room, or voxels of another size.
+        LesionAugError: No donors, some that lack a channel, no room, or voxels of another size.
     """
     if not donors:
-        raise ValueError("Expected lesions to paste, got none; pass those of other patients: donors_in(scan, patient)")
+        raise LesionAugError("Expected lesions to paste, got none; pass those of other patients: donors_in(scan, name)")
     if any(set(scan.channels) - set(donor.values) for donor in donors):
-        raise ValueError(f"Expected donors with {', '.join(scan.channels)}, got some without; cut them from such scans")
+        wanted = ", ".join(scan.channels)
+        raise LesionAugError(f"Expected donors with {wanted}, got some without; cut them from such scans")
     host = _host(scan, "")
     room, before = _room(scan, rng), host.robust_images()
     painted, new = {channel: image.copy() for channel, image in before.items()}, np.zeros_like(host.brain)
@@ -82,7 +87,7 @@ def _room(scan: Scan, rng: np.random.Generator) -> Room:
     clear = ndimage.distance_transform_edt(~lesions) > CLEAR_MM if lesions.any() else ~lesions
     weights = np.where(clear, eligible, 0).astype(float).reshape(-1)
     if not weights.any():
-        raise ValueError("Expected eligible tissue clear of lesions, got none; check the scan's eligible map")
+        raise LesionAugError("Expected eligible tissue clear of lesions, got none; check the scan's eligible map")
     drawn = rng.choice(weights.size, CENTRES, p=weights / weights.sum())
     centres = np.stack(np.unravel_index(drawn, eligible.shape), axis=1)
     return Room(eligible > 0, clear, scan.brain[0].numpy() & ~lesions, centres)
@@ -90,6 +95,6 @@ def _room(scan: Scan, rng: np.random.Generator) -> Room:
 
 def _host(scan: Scan, name: str) -> HostScan:
     if any(abs(size - 1) > ISOTROPIC_MM for size in scan.spacing_mm):
-        raise ValueError(f"Expected voxels of 1 mm, got {scan.spacing_mm}; resample the scan")
+        raise LesionAugError(f"Expected voxels of 1 mm, got {scan.spacing_mm}; resample the scan")
     images = {channel: image.numpy() for channel, image in zip(scan.channels, scan.image, strict=True)}
     return HostScan(name, images, scan.brain[0].numpy(), scan.lesion_mask[0].numpy())

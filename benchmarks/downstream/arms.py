@@ -55,6 +55,12 @@ class Arm:
         return tuple(phase.change for phase in self.phases if isinstance(phase.change, Course))
 
     @property
+    def needs_others(self) -> bool:
+        """Whether one patient alone cannot be changed."""
+        changes = [phase.change for phase in self.phases]
+        return carve_and_mix in [x.change if isinstance(x, Sometimes) else x for x in changes]
+
+    @property
     def needs_healthy(self) -> bool:
         """Whether healthy scans are trained on."""
         return any(phase.hosts == "healthy" for phase in self.phases)

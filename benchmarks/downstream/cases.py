@@ -119,16 +119,28 @@ def leave_one_patient_out(patients: Mapping[str, str]) -> tuple[Fold, ...]:
 def drawn_patients(fold: Fold, patients: Mapping[str, str], count: int, draw: int) -> tuple[str, ...]:
     """Cases of so many patients of the pool; those of fewer patients are among those of more, with the same draw.
 
+    Draws go round a circle in which all patients sit in random order, so that no two of them are the same people.
+
     Raises:
-        LesionAugError: The pool has fewer patients.
+        LesionAugError: The pool has fewer patients, or no more draws.
     """
     pool = sorted({patients[name] for name in fold.pool})
     if not 0 < count <= len(pool):
         raise LesionAugError(
             f"Expected 1 to {len(pool)} patients to train on in fold {fold.name}, got {count}; ask for fewer"
         )
-    chosen = np.random.default_rng(draw).permutation(pool)[:count]
+    if not 0 <= draw < draws_of(len(pool), count):
+        raise LesionAugError(
+            f"Expected one of {draws_of(len(pool), count)} draws of {count} from {len(pool)} patients, got number "
+            f"{draw}; others would be the same patients again: ask for more seeds instead"
+        )
+    chosen = np.roll(np.random.default_rng(0).permutation(pool), -draw)[:count]
     return tuple(name for name in fold.pool if patients[name] in chosen)
+
+
+def draws_of(pool: int, count: int) -> int:
+    """How many draws of so many patients are different ones; a single one where all are drawn."""
+    return pool if count < pool else 1
 
 
 def remembering(load: Callable[[str], Case]) -> Callable[[str], Case]:

@@ -18,6 +18,7 @@ import torch
 from benchmarks.baselines import carvemix, copy_paste, donors_in
 from benchmarks.downstream.cases import Case
 from lesionaug.cache import RENDER_VERSION
+from lesionaug.errors import LesionAugError
 from lesionaug.fingerprint import fingerprint
 from lesionaug.loaded import ModelChoice, loaded_prior, loaded_synthesizer
 from lesionaug.prior import PlanOptions
@@ -58,9 +59,21 @@ class CopyPaste:
 
 
 def carve_and_mix(case: Case, cases: Sequence[Case], rng: np.random.Generator) -> Scan:
-    """CarveMix with another training patient; a single patient's own time points, or itself, which changes nothing."""
-    donors = others(case, cases)
-    return carvemix(case.scan, donors[int(rng.integers(len(donors)))].scan, rng)
+    """CarveMix with another training patient, in the same place of the same space.
+
+    Raises:
+        LesionAugError: There is no other patient, or scans are not in one space.
+    """
+    donors = [other for other in cases if other.patient != case.patient]
+    if not donors:
+        raise LesionAugError("Expected two or more patients for CarveMix, got one; leave carvemix out")
+    donor = donors[int(rng.integers(len(donors)))]
+    if not np.allclose(donor.affine, case.affine, atol=1e-2):
+        raise LesionAugError(
+            f"Expected scans in one space for CarveMix, got {case.name} and {donor.name} with other affines; "
+            "register them, to MNI space for example, or leave carvemix out"
+        )
+    return carvemix(case.scan, donor.scan, rng)
 
 
 def others(case: Case, cases: Sequence[Case]) -> Sequence[Case]:

@@ -42,14 +42,12 @@ class Curriculum:
         num_lesions: Range of lesions that are added.
         probability: That a case gets any.
         held: How many of a case's bank are kept from training, to see what the network misses.
-        every: Steps from one look at the network to the next.
     """
 
     bank: Variants
     num_lesions: tuple[int, int]
     probability: float
     held: int
-    every: int = 100
 
     def __call__(self, case: Case, cases: Sequence[Case], rng: np.random.Generator) -> Scan:
         """See `Change`."""

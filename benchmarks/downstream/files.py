@@ -92,6 +92,8 @@ def source_cohort(source: Source) -> Cohort:
     layout, scans = find_scans(source.root, source.layout)
     labelled = {scan.subject: scan for scan in scans if scan.lesions is not None and not scan.partial}
     healthy = {scan.subject: scan for scan in (find_scans(source.healthy)[1] if source.healthy else [])}
+    if twice := sorted(set(labelled) & set(healthy)):
+        raise LesionAugError(f"Expected other names of healthy scans than of patients', got {', '.join(twice)} in both")
     patients = {name: scan.patient for name, scan in labelled.items()}
     test = tested_patients(sorted(set(patients.values())), source)
     return Cohort(

@@ -38,8 +38,9 @@ class Detection:
     right: Bool[Array, " predicted"]
 
     def rates(self) -> dict[str, float]:
-        """Recall, precision and their harmonic mean; 1 where there was nothing to find, or nothing predicted."""
-        recall, precision = (float(x.mean()) if x.size else 1.0 for x in (self.found, self.right))
+        """Recall, precision and their harmonic mean; 0 where nothing was predicted and something was to be found."""
+        nothing = 1.0 if self.found.size == self.right.size == 0 else 0.0
+        recall, precision = (float(x.mean()) if x.size else nothing for x in (self.found, self.right))
         both = recall + precision
         return {"recall": recall, "precision": precision, "f1": 2 * recall * precision / both if both else 0.0}
 

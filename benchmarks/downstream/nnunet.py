@@ -19,8 +19,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from jaxtyping import Bool
+from lesionaug.integrations.nnunet.settings import CONFIG
 
-from benchmarks.downstream.arms import Arm
+from benchmarks.downstream.arms import Arm, Lesions
 from benchmarks.downstream.cases import Case
 from benchmarks.downstream.runs import Run
 from lesionaug.dataset.nnunet import NAMES
@@ -84,6 +85,7 @@ def commands(run: Run, settings: Nnunet, folder: Path) -> list[list[str]]:
 def masks_by_nnunet(
     run: Run,
     arm: Arm,
+    lesions: Lesions,
     cases: Sequence[Case],
     hosts: Sequence[Case],
     tested: Sequence[Case],
@@ -95,6 +97,7 @@ def masks_by_nnunet(
     Args:
         run: Which.
         arm: Its arm; one phase only.
+        lesions: How lesions are added, for arms that are trainers.
         cases: Of the drawn patients.
         hosts: Healthy scans, for arms that train on them.
         tested: To predict.
@@ -107,9 +110,26 @@ def masks_by_nnunet(
     training = list(training_scans(run, arm, cases, hosts, settings))
     write_raw(folder / "raw" / DATASET, training, tested)
     names = {f"nnUNet_{name}": str(folder / name) for name in ("raw", "preprocessed", "results")}
+    names[CONFIG] = str(write_settings(lesions, folder))
     for number, command in enumerate(commands(run, settings, folder)):
         _call(command, {**os.environ, **names}, folder / f"log{number}.txt")
     return read_predictions(folder / "predictions", tested)
+
+
+def write_settings(lesions: Lesions, folder: Path) -> Path:
+    """A file that tells trainers with lesions how to make them; the user's own settings, if any, are not looked at."""
+    given = {
+        "mode": "live",
+        "probability": lesions.probability,
+        "model": lesions.model,
+        "diffmask": lesions.diffmask,
+        "lefusion": lesions.lefusion,
+        "prior": str(lesions.prior) if lesions.prior else None,
+        "num_steps": lesions.num_steps,
+    }
+    path = folder / "lesions.json"
+    path.write_text(json.dumps({name: value for name, value in given.items() if value is not None}, indent=1))
+    return path
 
 
 def training_scans(

@@ -19,6 +19,9 @@ from benchmarks.downstream.generic import generic
 from benchmarks.downstream.patches import Ready, network_input
 from lesionaug.errors import LesionAugError
 
+LOOKS = 10
+"""Of an arm that adapts, at the network, in a training."""
+
 
 @dataclass(frozen=True)
 class Quick:
@@ -107,11 +110,12 @@ def batches(
 
 def look(arm: Arm, step: int, net: nn.Module, cases: Sequence[Case], settings: Quick) -> None:
     """Show an arm that adapts what the network misses, when it is time."""
+    if step % max(settings.steps // LOOKS, 1):
+        return
     for course in arm.courses:
-        if step % course.curriculum.every == 0:
-            net.eval()
-            course.look(cases, lambda case: predicted(net, case, settings))
-            net.train()
+        net.eval()
+        course.look(cases, lambda case: predicted(net, case, settings))
+        net.train()
 
 
 def phases_of(arm: Arm, steps: int) -> list[Phase]:

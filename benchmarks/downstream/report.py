@@ -12,21 +12,23 @@ import tyro
 
 from benchmarks.downstream.lesions import bin_names
 from benchmarks.downstream.runs import read_results, write_json
-from benchmarks.downstream.statistics import GAIN, Comparison, compare, differences, holm, tables
+from benchmarks.downstream.statistics import FEW, GAIN, Comparison, compare, differences, holm, tables
 from lesionaug.checks import check_known
 from lesionaug.errors import LesionAugError
 
 BASELINE = "none"
-FEW = 3
-"""Pairs of networks; with fewer, test patients alone make the interval."""
 RIVALS = (
     ("lesionaug", "copy_paste"),
     ("lesionaug", "carvemix"),
     ("lesionaug_halo", "copy_paste"),
     ("lesionaug_halo", "carvemix"),
     ("lesionaug_halo", "lesionaug"),
+    ("lesionaug_adaptive", "lesionaug"),
 )
 """Compared besides every arm with `BASELINE`."""
+
+SHARES = ("dice", "nsd")
+"""Metrics of which `GAIN` is a meaningful difference."""
 
 SHOWN = ("dice", "nsd", "f1", "recall", "precision", "f1_iou")
 
@@ -105,11 +107,11 @@ def page(found: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def warnings_of(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What the intervals leave out."""
-    fewest = min((row["runs"] for row in rows), default=FEW)
+    """What cannot be said."""
+    fewest = min((row["independent"] for row in rows), default=FEW)
     if fewest >= FEW:
         return []
-    return ["", f"From {fewest} pair(s) of networks: intervals hardly know how much trainings vary, and claim nothing."]
+    return ["", f"Fewer than {FEW} draws: how much networks differ by chance is not known. Such rows claim nothing."]
 
 
 def level_table(records: Sequence[dict[str, Any]], patients: int) -> list[str]:
@@ -121,7 +123,7 @@ def level_table(records: Sequence[dict[str, Any]], patients: int) -> list[str]:
 def _level(records: Sequence[dict[str, Any]], arm: str, patients: int) -> list[str]:
     own = [record for record in records if record["run"]["arm"] == arm]
     values = [
-        np.mean([list(row.values()) for row in tables(own, arm, patients, metric).values()])
+        np.mean([np.mean(list(row.values())) for row in tables(own, arm, patients, metric).values()])
         for metric in (*SHOWN, "avd_ml")
     ]
     healthy = [scan["false_lesions"] for record in own for scan in record["healthy"].values()]
@@ -159,13 +161,18 @@ def _difference(row: dict[str, Any]) -> list[str]:
         row["metric"],
         f"{row['arm']} - {row['against']}",
         f"{found.mean:+.3f}",
-        f"{found.low:+.3f} to {found.high:+.3f}",
+        interval(found.low, found.high),
         f"{row['p_holm']:.3f}",
         str(found.runs),
         f"{found.wins}/{found.patients}",
-        f"{found.detectable:.3f}",
-        f"{found.power:.2f}",
+        "-" if found.detectable is None else f"{found.detectable:.3f}",
+        "-" if found.power is None or row["metric"] not in SHARES else f"{found.power:.2f}",
     ]
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """As it is shown."""
+    return "-" if low is None or high is None else f"{low:+.3f} to {high:+.3f}"
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

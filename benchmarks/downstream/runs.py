@@ -10,12 +10,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks.downstream.cases import Cohort
+from benchmarks.downstream.cases import Cohort, draws_of
 from benchmarks.measure import provenance
 from lesionaug.dataset.atomic import write_atomically
 from lesionaug.errors import LesionAugError
 
-VERSION = 1
+VERSION = 2
 """Of the files. Raise it when their numbers come to mean something else."""
 
 STUDY = "study.json"
@@ -48,10 +48,17 @@ class Run:
 def planned(
     arms: Sequence[str], cohort: Cohort, patients: Sequence[int], draws: Sequence[int], seeds: Sequence[int]
 ) -> list[Run]:
-    """All runs, those that are compared with each other close together, so that a study that is cut short is of use."""
-    folds = [fold.name for fold in cohort.folds]
-    grid = product(seeds, draws, patients, folds, arms)
-    return [Run(arm, fold, count, draw, seed) for seed, draw, count, fold, arm in grid]
+    """All runs, those that are compared with each other close together, so that a study that is cut short is of use.
+
+    Draws that would be the same patients again are left out.
+    """
+    pools = {fold.name: len({cohort.patients[name] for name in fold.pool}) for fold in cohort.folds}
+    grid = product(seeds, draws, patients, pools, arms)
+    return [
+        Run(arm, fold, count, draw, seed)
+        for seed, draw, count, fold, arm in grid
+        if draw < draws_of(pools[fold], count)
+    ]
 
 
 def part_of(runs: Sequence[Run], part: int, num_parts: int) -> Sequence[Run]:

@@ -68,7 +68,9 @@ def surface_dice(predicted: Mask, real: Mask, spacing_mm: Sequence[float]) -> fl
         return float(not predicted.any() and not real.any())
     box = _box(predicted | real)
     pair = [_batched(np.pad(mask[box], 2)) for mask in (predicted, real)]
-    found = compute_surface_dice(*pair, class_thresholds=[TOLERANCE_MM], include_background=True, spacing=spacing_mm)
+    # Headers round 1 mm to 1.00000002, and a tolerance of one voxel must stay one voxel.
+    within = [TOLERANCE_MM + 1e-3]
+    found = compute_surface_dice(*pair, class_thresholds=within, include_background=True, spacing=spacing_mm)
     return float(found)
 
 

@@ -19,6 +19,8 @@ Array = np.ndarray
 RESAMPLES = 4000
 GAIN = 0.02
 """Two points of Dice: what a study should be able to see."""
+FEW = 3
+"""Draws; with fewer, nothing is known of how much trainings vary, and no interval is given."""
 POWER, ALPHA = 0.8, 0.05
 
 
@@ -29,10 +31,12 @@ class Differences:
     Args:
         values: For each draw of training patients, seed by test patient.
         patients: Tested, by name.
+        folds: In which they are tested, each by networks of its own.
     """
 
     values: tuple[Float[Array, "seeds patients"], ...]
     patients: tuple[str, ...]
+    folds: int = 1
 
     @property
     def by_patient(self) -> Float[Array, " patients"]:
@@ -44,6 +48,14 @@ class Differences:
         """Pairs of networks per fold."""
         return sum(len(draw) for draw in self.values)
 
+    @property
+    def independent(self) -> int:
+        """How many times something was drawn anew: training patients, or test patients if these are fewer.
+
+        Other seeds of one draw repeat its training patients, so they do not count.
+        """
+        return min(len(self.values) * self.folds, len(self.patients))
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -51,25 +63,27 @@ class Comparison:
 
     Args:
         mean: Over patients, draws and seeds.
-        low: 2.5th percentile of the bootstrap.
-        high: 97.5th percentile.
+        low: Lower end of the interval, 95 %; none where fewer than `FEW` draws say nothing of how much trainings vary.
+        high: Upper end, likewise.
         p: Of Wilcoxon's signed-rank test over patients, not yet corrected.
         wins: Patients for whom the difference is above 0.
         patients: Tested.
         runs: Pairs of networks per fold.
-        detectable: Difference that a study like this finds with a probability of 80 %.
-        power: Probability that it finds a difference of `GAIN`.
+        independent: Draws that the interval rests on.
+        detectable: Difference that a study like this finds with a probability of 80 %; none where `low` is.
+        power: Probability that it finds a difference of `GAIN`; likewise.
     """
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p: float
     wins: int
     patients: int
     runs: int
-    detectable: float
-    power: float
+    independent: int
+    detectable: float | None
+    power: float | None
 
 
 def differences(records: Sequence[dict[str, Any]], arm: str, against: str, patients: int, metric: str) -> Differences:
@@ -88,6 +102,7 @@ def differences(records: Sequence[dict[str, Any]], arm: str, against: str, patie
     ours, theirs = (tables(records, name, patients, metric) for name in (arm, against))
     tested = sorted(set().union(*(row for row in (*ours.values(), *theirs.values()))))
     both = [key for key in sorted(ours) if key in theirs and len(ours[key]) == len(theirs[key]) == len(tested)]
+    folds = {record["run"]["fold"] for record in records if record["run"]["patients"] == patients}
     if not both:
         raise LesionAugError(
             f"Expected runs of {arm} and {against} with {patients} patients and the same draw and seed, got none; "
@@ -95,7 +110,8 @@ def differences(records: Sequence[dict[str, Any]], arm: str, against: str, patie
         )
     rows = {key: np.array([ours[key][name] - theirs[key][name] for name in tested]) for key in both}
     draws = sorted({draw for draw, _ in both})
-    return Differences(tuple(np.stack([row for key, row in rows.items() if key[0] == d]) for d in draws), tuple(tested))
+    values = tuple(np.stack([row for key, row in rows.items() if key[0] == draw]) for draw in draws)
+    return Differences(values, tuple(tested), len(folds))
 
 
 def tables(
@@ -114,20 +130,28 @@ def tables(
 
 def compare(found: Differences, seed: int = 0) -> Comparison:
     """Mean, interval, test and power."""
-    by_patient, drawn = found.by_patient, bootstrap_means(found, seed)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    error = float(drawn.std())
+    by_patient = found.by_patient
+    mean, independent = float(by_patient.mean()), found.independent
+    enough = independent >= FEW
+    error = standard_error(found, seed) if enough else 0.0
+    half = error * float(stats.t.ppf(1 - ALPHA / 2, independent - 1)) if enough else 0.0
     return Comparison(
-        mean=float(by_patient.mean()),
-        low=float(low),
-        high=float(high),
+        mean=mean,
+        low=mean - half if enough else None,
+        high=mean + half if enough else None,
         p=signed_rank(by_patient),
         wins=int((by_patient > 0).sum()),
         patients=len(by_patient),
         runs=found.runs,
-        detectable=detectable(error),
-        power=power(GAIN, error),
+        independent=independent,
+        detectable=detectable(error, independent) if enough else None,
+        power=power(GAIN, error, independent) if enough else None,
     )
+
+
+def standard_error(found: Differences, seed: int = 0) -> float:
+    """Of the mean, from the bootstrap, which of k draws shows the spread of k - 1."""
+    return float(bootstrap_means(found, seed).std()) * float(np.sqrt(found.independent / (found.independent - 1)))
 
 
 def bootstrap_means(found: Differences, seed: int = 0, resamples: int = RESAMPLES) -> Float[Array, " resamples"]:
@@ -169,11 +193,18 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted[np.argsort(order)].tolist()
 
 
-def detectable(error: float) -> float:
-    """Difference that is found with probability `POWER` at level `ALPHA`, given its standard error."""
-    return float(stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(POWER)) * error
+def detectable(error: float, independent: int) -> float:
+    """Difference that is found with probability `POWER` at level `ALPHA`.
+
+    Args:
+        error: Standard error of the difference.
+        independent: Draws that it rests on.
+    """
+    t = stats.t(independent - 1)
+    return float(t.ppf(1 - ALPHA / 2) + t.ppf(POWER)) * error
 
 
-def power(difference: float, error: float) -> float:
-    """Probability that a difference is found at level `ALPHA`, given its standard error."""
-    return float(stats.norm.sf(stats.norm.ppf(1 - ALPHA / 2) - difference / error)) if error else 1.0
+def power(difference: float, error: float, independent: int) -> float:
+    """Probability that a difference is found at level `ALPHA`; arguments as those of `detectable`."""
+    t = stats.t(independent - 1)
+    return float(t.sf(t.ppf(1 - ALPHA / 2) - difference / error)) if error else 1.0

@@ -18,9 +18,15 @@ from benchmarks.downstream.nnunet import Nnunet, masks_by_nnunet
 from benchmarks.downstream.quick import Quick, predicted, trained
 from benchmarks.downstream.runs import Ledger, Run, part_of, planned
 from benchmarks.downstream.scores import healthy_scores, scores
+from lesionaug.cache import RENDER_VERSION
 from lesionaug.errors import LesionAugError
 
 LAST_STEPS = 20
+GENERATORS = {
+    True: "given models and prior; where lesions usually are is packaged, from all patients of open_ms",
+    False: "packaged files among models and prior: these may know test patients",
+}
+"""What lesions are made with, by whether all of it was given."""
 COMPARED = ("none", "heavy", "copy_paste", "carvemix", "lesionaug", "lesionaug_halo")
 
 
@@ -69,7 +75,7 @@ class Study:
         check_healthy(self.arms_in(cohort.folds[0]), cohort)
         for fold in cohort.folds:
             drawn_patients(fold, cohort.patients, max(self.patients), 0)
-        runs = part_of(planned(self.arms, cohort, self.patients, self.draws, self.seeds), self.part, self.num_parts)
+        runs = part_of(self.possible_runs(cohort), self.part, self.num_parts)
         if self.dry_run:
             print("\n".join(run.name for run in runs))
             return
@@ -80,6 +86,15 @@ class Study:
             ledger.keep(run, result)
             print(line_of(run, result), flush=True)
 
+    def possible_runs(self, cohort: Cohort) -> list[Run]:
+        """All runs but those of arms that need two patients and would get one."""
+        arms = self.arms_in(cohort.folds[0])
+        alone = [name for name in self.arms if arms[name].needs_others]
+        if alone and 1 in self.patients:
+            print(f"left out with one patient: {', '.join(alone)}, which mixes two")
+        runs = planned(self.arms, cohort, self.patients, self.draws, self.seeds)
+        return [run for run in runs if run.patients > 1 or run.arm not in alone]
+
     def about(self, cohort: Cohort, details: dict[str, Any]) -> dict[str, Any]:
         """All that every run has in common; more arms, draws and seeds may join later."""
         models = {fold.name: self.lesions.in_fold(fold.name).models.digests() for fold in cohort.folds}
@@ -89,7 +104,8 @@ class Study:
             "details": details,
             "lesions": asdict(self.lesions),
             "models": next(iter(models.values())) if same else models,
-            "generator": "given models and prior" if self.lesions.strict else "packaged files: may know test patients",
+            "rendering": RENDER_VERSION,
+            "generator": GENERATORS[self.lesions.strict],
             "engine": {"name": self.engine, **asdict(self.quick if self.engine == "quick" else self.nnunet)},
         }
         return json.loads(json.dumps(about, default=str))
@@ -106,6 +122,7 @@ class Study:
         cases = cohort.cases(drawn_patients(fold, cohort.patients, run.patients, run.draw))
         hosts = cohort.cases(cohort.healthy_hosts if arm.needs_healthy else ())
         tested, healthy = cohort.cases(fold.test), cohort.cases(cohort.healthy_test)
+        check_references(tested)
         masks, loss = self._masks(run, arm, cases, hosts, (*tested, *healthy))
         return {
             "trained_on": [case.name for case in cases],
@@ -121,7 +138,8 @@ class Study:
         """What the trained network sees in each case, and the quick engine's last loss."""
         if self.engine == "nnunet":
             folder = self.output / "nnunet" / run.name
-            return masks_by_nnunet(run, arm, cases, hosts, tested, self.nnunet, folder), None
+            lesions = self.lesions.in_fold(run.fold)
+            return masks_by_nnunet(run, arm, lesions, cases, hosts, tested, self.nnunet, folder), None
         net, losses = trained(arm, cases, hosts, self.quick, run.seed)
         return {case.name: predicted(net, case, self.quick) for case in tested}, _mean(losses[-LAST_STEPS:])
 
@@ -135,6 +153,18 @@ def check_healthy(arms: dict[str, Arm], cohort: Cohort) -> None:
     if not cohort.healthy_hosts and (wanting := [name for name, arm in arms.items() if arm.needs_healthy]):
         raise LesionAugError(
             f"Expected healthy scans to train on for {', '.join(wanting)}, got a cohort without; leave these arms out"
+        )
+
+
+def check_references(tested: Sequence[Case]) -> None:
+    """All tested cases have lesions to find; asked before a network is trained for them.
+
+    Raises:
+        LesionAugError: Some have none.
+    """
+    if empty := [case.name for case in tested if not case.scan.lesion_mask.any()]:
+        raise LesionAugError(
+            f"Expected lesions in all tested cases, got none in {', '.join(empty)}; test them as healthy ones"
         )
 
 

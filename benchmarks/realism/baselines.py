@@ -16,6 +16,7 @@ from scipy import ndimage
 from benchmarks.realism.appearance import MAD_TO_SD, signed_distance_mm
 from benchmarks.realism.hosts import HostResult, HostScan, wanted_volumes
 from benchmarks.realism.placement import Room
+from benchmarks.realism.shape import MIN_VOXELS
 
 Array = np.ndarray
 MARGIN = 5  # voxels around a donor: its ring
@@ -122,10 +123,15 @@ def correlated_noise(shape: Sequence[int], site: Site, rng: np.random.Generator)
     return inner * site.noise_sd / noise.std()
 
 
-def donors_of(host: HostScan) -> list[Donor]:
-    """All the real lesions of a scan that can be given away."""
+def donors_of(host: HostScan, min_voxels: int = MIN_VOXELS) -> list[Donor]:
+    """All the real lesions of a scan that can be given away.
+
+    Args:
+        host: Whose.
+        min_voxels: Of a lesion; those that take part in the test if not given.
+    """
     images = host.robust_images()
-    return [_donor(host, images, crop, box) for crop, box in host.test_lesions()]
+    return [_donor(host, images, crop, box) for crop, box in host.test_lesions(min_voxels)]
 
 
 def _donor(host: HostScan, images: Mapping[str, Array], crop: Array, box: tuple[slice, ...]) -> Donor:

@@ -58,9 +58,11 @@ class HostScan:
         """Channels in robust units of this scan."""
         return {channel: robust_units(image, self.brain) for channel, image in self.images.items()}
 
-    def test_lesions(self) -> list[tuple[Bool[Array, "a b c"], tuple[slice, slice, slice]]]:
+    def test_lesions(
+        self, min_voxels: int = MIN_VOXELS
+    ) -> list[tuple[Bool[Array, "a b c"], tuple[slice, slice, slice]]]:
         """Real lesions that take part in the test: from `MIN_VOXELS` to `MAX_MM3`."""
-        return [(crop, box) for crop, box in lesions_with_boxes(self.lesions) if crop.sum() <= MAX_MM3]
+        return [(crop, box) for crop, box in lesions_with_boxes(self.lesions, min_voxels) if crop.sum() <= MAX_MM3]
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,8 @@ def draw_gains(result: Result, path: Path, description: str) -> None:
         axes.set_yticklabels([f"{arm}, trained on {patients}" for arm, patients in groups], fontsize=8)
         axes.invert_yaxis()
         axes.legend(fontsize=8, loc="best")
-        fewest = min((row["runs"] for row in rows), default=0)
-        axes.set_title(f"{path.stem}: pairs of networks {fewest}", fontsize=9)
+        fewest = min((row["independent"] for row in rows), default=0)
+        axes.set_title(f"{path.stem}: independent draws {fewest}", fontsize=9)
 
 
 def _intervals(
@@ -124,6 +124,7 @@ def _intervals(
 ) -> None:
     places = [groups.index((row["arm"], row["trained_on"])) + offset for row in rows]
     means = [row["mean"] for row in rows]
-    errors = [[row["mean"] - row["low"] for row in rows], [row["high"] - row["mean"] for row in rows]]
+    # Without an interval a point stands alone: too few draws to give one.
+    errors = [[0 if row[end] is None else abs(row[end] - row["mean"]) for row in rows] for end in ("low", "high")]
     name = rows[0]["metric"] if rows else ""
     axes.errorbar(means, places, xerr=errors, fmt="o", color=colour, ms=4, capsize=2, label=name)

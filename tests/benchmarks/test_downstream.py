@@ -17,8 +17,8 @@ from scans import small_scan
 
 from benchmarks.downstream.__main__ import PROTOCOLS
 from benchmarks.downstream.arms import ARMS, Arm, Lesions, Phase, all_arms, chosen_arms
-from benchmarks.downstream.cases import Case, Cohort, Fold, drawn_patients, leave_one_patient_out
-from benchmarks.downstream.changes import applied, difference, unchanged
+from benchmarks.downstream.cases import Case, Cohort, Fold, drawn_patients, draws_of, leave_one_patient_out
+from benchmarks.downstream.changes import applied, carve_and_mix, difference, unchanged
 from benchmarks.downstream.patches import Ready
 from benchmarks.downstream.quick import Quick, batches, phases_of, predicted, trained
 from benchmarks.downstream.report import Report
@@ -69,14 +69,53 @@ def test_no_patient_is_trained_on_and_tested():
         Cohort("leaky", dict, patients, (), ("x",), ("x",))
 
 
-def test_patients_are_nested_and_come_with_all_their_time_points(cohort):
+def test_patients_come_with_all_their_time_points(cohort):
     fold = cohort.folds[0]
-    for draw in range(5):
-        one, two = (drawn_patients(fold, cohort.patients, count, draw) for count in (1, 2))
-        assert set(one) <= set(two) == {"a_T1", "a_T2", "b"}
+    for draw in range(2):
+        one = drawn_patients(fold, cohort.patients, 1, draw)
         assert ("a_T1" in one) == ("a_T2" in one)
+    assert set(drawn_patients(fold, cohort.patients, 2, 0)) == {"a_T1", "a_T2", "b"}
     with pytest.raises(LesionAugError, match="1 to 2 patients"):
         drawn_patients(fold, cohort.patients, 3, 0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5])
+def test_draws_are_nested_and_none_is_another_one_again(count):
+    patients = {f"p{n}": f"p{n}" for n in range(6)}
+    fold = Fold("all", ("p0", "p1", "p2", "p3", "p4"), ("p5",))
+    drawn = {drawn_patients(fold, patients, count, draw) for draw in range(draws_of(5, count))}
+    assert len(drawn) == (1 if count == 5 else 5)
+    if count in (2, 4):
+        fewer = [drawn_patients(fold, patients, count - 1, draw) for draw in range(5)]
+        assert all(set(fewer[draw]) < set(drawn_patients(fold, patients, count, draw)) for draw in range(5))
+    with pytest.raises(LesionAugError, match="the same patients again"):
+        drawn_patients(fold, patients, count, draws_of(5, count))
+    cohort = Cohort("five", dict, patients, (fold,))
+    assert len({run.draw for run in planned(("none",), cohort, (count,), range(9), (0,))}) == len(drawn)
+
+
+def test_carvemix_is_left_out_where_there_is_nobody_to_mix_with(cohort, tmp_path, capsys):
+    study = Study(tmp_path, ("none", "carvemix"), (1, 2), (0, 1), (0,), LESIONS)
+    runs = study.possible_runs(cohort)
+    assert {run.patients for run in runs if run.arm == "carvemix"} == {2}
+    assert {run.patients for run in runs if run.arm == "none"} == {1, 2}
+    assert "left out with one patient: carvemix" in capsys.readouterr().out
+    with pytest.raises(LesionAugError, match="two or more patients"):
+        carve_and_mix(cohort.load("b"), cohort.cases(("b",)), np.random.default_rng(0))
+
+
+def test_carvemix_wants_scans_in_one_space(cohort):
+    moved = replace(cohort.load("b"), affine=np.eye(4) + np.eye(4, k=3) * 5)
+    with pytest.raises(LesionAugError, match="one space"):
+        carve_and_mix(cohort.load("a_T1"), (cohort.load("a_T1"), moved), np.random.default_rng(0))
+
+
+def test_an_empty_reference_is_found_before_a_network_is_trained(cohort, tmp_path):
+    fold = Fold("all", ("a_T1",), ("host",))
+    empty = replace(cohort, patients={"a_T1": "a", "host": "h"}, folds=(fold,), healthy_hosts=())
+    study = Study(tmp_path / "study", ("none",), (1,), (0,), (0,), LESIONS, quick=replace(SMALL, steps=10**9))
+    with pytest.raises(LesionAugError, match="got none in host"):
+        study.run(empty, {})
 
 
 @pytest.mark.parametrize("name", ARMS)
@@ -179,7 +218,7 @@ def test_results_of_another_version_are_refused(finished, tmp_path):
     Report(finished.output, tmp_path / "results.json").run()
     found = json.loads((tmp_path / "results.json").read_text())
     (tmp_path / "results.json").write_text(json.dumps({**found, "version": 0}))
-    with pytest.raises(LesionAugError, match="version 1, got 0"):
+    with pytest.raises(LesionAugError, match="version 2, got 0"):
         read_results(tmp_path / "results.json")
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(LesionAugError, match="as JSON"):
@@ -257,6 +296,26 @@ def test_a_clear_gain_is_seen_and_none_is_not():
     assert (same.mean, same.low, same.high, same.p, same.wins) == (0, 0, 0, 1, 0)
 
 
+@pytest.mark.parametrize(("draws", "seeds"), [(3, 2), (3, 1), (4, 1)])
+def test_few_draws_do_not_make_intervals_too_narrow(draws, seeds):
+    """Where nothing differs, an interval of 95 % must not leave out 0 much more often than in 5 % of all studies."""
+    rng = np.random.default_rng(5)
+    wrong = []
+    for trial in range(150):
+        noise = [rng.normal(0, 0.02, shape) for shape in ((draws, 1, 1), (draws, seeds, 1), (1, 1, 10))]
+        values = sum(noise) + rng.normal(0, 0.02, (draws, seeds, 10))
+        found = compare(Differences(tuple(values), tuple("abcdefghij")), seed=trial)
+        wrong.append(found.low > 0 or found.high < 0)
+    assert np.mean(wrong) <= 0.1
+
+
+def test_seeds_of_one_draw_give_no_interval():
+    values = np.random.default_rng(0).normal(0.2, 0.01, (1, 5, 10))
+    found = compare(Differences(tuple(values), tuple("abcdefghij")))
+    assert (found.low, found.high, found.detectable, found.power) == (None, None, None, None)
+    assert compare(Differences(tuple(values), tuple("abcdefghij"), folds=10)).low > 0, "a fold has networks of its own"
+
+
 def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == pytest.approx([1, 1])
@@ -268,8 +327,10 @@ def test_signed_rank_by_hand():
 
 
 def test_power_is_what_is_asked_for_at_the_detectable_difference():
-    assert power(detectable(0.013), 0.013) == pytest.approx(0.8, abs=1e-6)
-    assert power(0.0, 0.013) == pytest.approx(0.025)
+    for independent in (3, 8, 30):
+        assert power(detectable(0.013, independent), 0.013, independent) == pytest.approx(0.8, abs=1e-6)
+        assert power(0.0, 0.013, independent) == pytest.approx(0.025)
+    assert detectable(0.013, 3) > detectable(0.013, 30)
 
 
 def test_generators_are_those_of_the_fold_that_is_tested(tmp_path):

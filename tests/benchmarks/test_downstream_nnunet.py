@@ -10,6 +10,7 @@ import torch
 pytest.importorskip("nnunetv2", reason="nnU-Net is an extra")
 pytest.importorskip("monai", reason="the downstream benchmark needs MONAI")
 
+from lesionaug.integrations.nnunet.settings import CONFIG, read_settings
 from scan_files import write_nifti
 from scans import small_scan
 
@@ -23,6 +24,7 @@ from benchmarks.downstream.nnunet import (
     read_predictions,
     training_scans,
     write_raw,
+    write_settings,
 )
 from benchmarks.downstream.runs import Run
 from lesionaug.errors import LesionAugError
@@ -103,4 +105,12 @@ def test_a_command_that_fails_is_shown(cases, tmp_path):
     arm = all_arms(LESIONS, tmp_path)["none"]
     settings = replace(SETTINGS, configuration="4d_fullres")
     with pytest.raises(LesionAugError, match=r"exit code .*see .*log"):
-        masks_by_nnunet(run_of("none"), arm, cases, (), cases, settings, tmp_path)
+        masks_by_nnunet(run_of("none"), arm, Lesions(), cases, (), cases, settings, tmp_path)
+
+
+def test_trainers_are_told_how_lesions_are_made(tmp_path, monkeypatch):
+    lesions = Lesions(lefusion="models/lefusion", probability=0.25, num_steps=2)
+    monkeypatch.setenv(CONFIG, str(write_settings(lesions, tmp_path)))
+    settings = read_settings({})
+    assert (settings.mode, settings.lefusion, settings.probability) == ("live", "models/lefusion", 0.25)
+    assert (settings.num_steps, settings.diffmask) == (2, None)
