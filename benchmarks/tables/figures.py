@@ -112,11 +112,12 @@ def draw_gains(result: Result, path: Path, description: str) -> None:
             _intervals(axes, [row for row in rows if row["metric"] == metric], groups, 0.24 * offset - 0.12, colour)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set(yticks=range(len(groups)), xlabel="arm - none, 95 % interval")
-        axes.set_yticklabels([f"{arm}, trained on {patients}" for arm, patients in groups], fontsize=8)
+        draws = {(row["arm"], row["trained_on"]): row["independent"] for row in rows}
+        labels = [f"{arm}\ntrained on {patients}; draws: {draws[arm, patients]}" for arm, patients in groups]
+        axes.set_yticklabels(labels, fontsize=7)
         axes.invert_yaxis()
         axes.legend(fontsize=8, loc="best")
-        fewest = min((row["independent"] for row in rows), default=0)
-        axes.set_title(f"{path.stem}: independent draws {fewest}", fontsize=9)
+        axes.set_title(path.stem, fontsize=9)
 
 
 def _intervals(
