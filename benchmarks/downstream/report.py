@@ -102,7 +102,7 @@ def page(found: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[str]:
     for patients in sorted({record["run"]["patients"] for record in records}):
         here = [record for record in records if record["run"]["patients"] == patients]
         lines += [f"Trained on {patients} patients, mean over test patients, draws and seeds:", ""]
-        lines += [*level_table(here, patients), "", *size_table(here), ""]
+        lines += [*level_table(here, patients), "", *size_table(here), "", *draw_table(here), ""]
     return [*lines, *difference_table(rows), *warnings_of(rows)]
 
 
@@ -115,9 +115,17 @@ def warnings_of(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def level_table(records: Sequence[dict[str, Any]], patients: int) -> list[str]:
-    """What each arm reaches."""
+    """What each arm reaches, over the runs that all arms have, so that rows compare; over all, if there are none."""
+    records = shared_runs(records) or records
     head = ["arm", "runs", *SHOWN, "avd_ml", "false lesions / healthy scan"]
     return markdown(head, [_level(records, arm, patients) for arm in arms_of(records)])
+
+
+def shared_runs(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of the folds, draws and seeds that no arm lacks."""
+    arms = len(arms_of(records))
+    keys = [tuple(record["run"][name] for name in ("fold", "draw", "seed")) for record in records]
+    return [record for record, key in zip(records, keys, strict=True) if keys.count(key) == arms]
 
 
 def _level(records: Sequence[dict[str, Any]], arm: str, patients: int) -> list[str]:
@@ -145,6 +153,22 @@ def _recalls(records: Sequence[dict[str, Any]], arm: str) -> list[str]:
     ]
     found, real = np.sum(counts, axis=0).T
     return [f"{a / b:.2f} of {b}" if b else "-" for a, b in zip(found, real, strict=True)]
+
+
+def draw_table(records: Sequence[dict[str, Any]]) -> list[str]:
+    """Dice of each draw, by the real lesions that there were to learn from: fewest first."""
+    arms = arms_of(records)
+    found: dict[tuple, dict[str, list[float]]] = {}
+    for record in records:
+        training = record["training"]
+        key = (training["lesions"], training["load_ml"], " + ".join(record["trained_on"]), record["run"]["fold"])
+        dice = float(np.mean([case["dice"] for case in record["cases"].values()]))
+        found.setdefault(key, {}).setdefault(record["run"]["arm"], []).append(dice)
+    rows = [
+        [f"{lesions} ({load:.1f} ml), {names}", *(f"{np.mean(row[arm]):.3f}" if arm in row else "-" for arm in arms)]
+        for (lesions, load, names, _), row in sorted(found.items())
+    ]
+    return markdown(["real lesions trained on", *(f"Dice, {arm}" for arm in arms)], rows)
 
 
 def difference_table(rows: Sequence[dict[str, Any]]) -> list[str]:

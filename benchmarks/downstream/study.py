@@ -14,6 +14,7 @@ from jaxtyping import Bool
 
 from benchmarks.downstream.arms import Arm, Lesions, chosen_arms
 from benchmarks.downstream.cases import Case, Cohort, Fold, drawn_patients
+from benchmarks.downstream.lesions import lesions_of
 from benchmarks.downstream.nnunet import Nnunet, masks_by_nnunet
 from benchmarks.downstream.quick import Quick, predicted, trained
 from benchmarks.downstream.runs import Ledger, Run, part_of, planned
@@ -126,6 +127,7 @@ class Study:
         masks, loss = self._masks(run, arm, cases, hosts, (*tested, *healthy))
         return {
             "trained_on": [case.name for case in cases],
+            "training": burden(cases),
             "loss": loss,
             "cases": {case.name: _tested(case, masks[case.name]) for case in tested},
             "healthy": {case.name: healthy_scores(masks[case.name], case.scan.spacing_mm) for case in healthy},
@@ -154,6 +156,13 @@ def check_healthy(arms: dict[str, Arm], cohort: Cohort) -> None:
         raise LesionAugError(
             f"Expected healthy scans to train on for {', '.join(wanting)}, got a cohort without; leave these arms out"
         )
+
+
+def burden(cases: Sequence[Case]) -> dict[str, float]:
+    """How many real lesions there are to learn from."""
+    volumes = [lesions_of(case.scan.lesion_mask[0].numpy(), case.scan.voxel_mm3)[1] for case in cases]
+    mm3 = sum(float(own.sum()) * case.scan.voxel_mm3 for own, case in zip(volumes, cases, strict=True))
+    return {"lesions": sum(len(own) for own in volumes), "load_ml": mm3 / 1000}
 
 
 def check_references(tested: Sequence[Case]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks.downstream.report import arms_of, interval, level_table, markdown, warnings_of
+from benchmarks.downstream.report import arms_of, draw_table, interval, level_table, markdown, warnings_of
 from benchmarks.quantities import number, timing_spread
 from benchmarks.speed.gathering import mark, rows_of, where_from
 from benchmarks.speed.page import machine_lines
@@ -204,6 +204,8 @@ def _study(name: str, result: Result) -> Iterator[str]:
         runs = {(record["run"]["draw"], record["run"]["seed"]) for record in here}
         yield from ("", f"Trained on {patients}; draws x seeds: {len(runs)}; mean over test patients:", "")
         yield from level_table(here, patients)
+        yield ""
+        yield from draw_table(here)
         against = [row for row in result["comparisons"] if row["trained_on"] == patients and row["metric"] in COMPARED]
         if against:
             yield ""

@@ -21,7 +21,7 @@ from benchmarks.downstream.cases import Case, Cohort, Fold, drawn_patients, draw
 from benchmarks.downstream.changes import applied, carve_and_mix, difference, unchanged
 from benchmarks.downstream.patches import Ready
 from benchmarks.downstream.quick import Quick, batches, phases_of, predicted, trained
-from benchmarks.downstream.report import Report
+from benchmarks.downstream.report import Report, draw_table, shared_runs
 from benchmarks.downstream.runs import Ledger, part_of, planned, read_results
 from benchmarks.downstream.statistics import Differences, compare, detectable, differences, holm, power, signed_rank
 from benchmarks.downstream.study import Study
@@ -356,3 +356,18 @@ def test_the_smoke_protocol_trains_and_is_reported(shared, tmp_path):
     assert all(f"| {arm} | 1 |" in page for arm in PROTOCOLS["smoke"].study.arms)
     assert "claim nothing" in page
     assert read_results(file)["about"]["engine"]["name"] == "quick"
+
+
+def test_levels_are_of_runs_that_all_arms_have():
+    """An arm that was run with easy patients only must not look better for it."""
+    dice = {"none": np.array([[[0.9]], [[0.1]]]), "lesionaug": np.array([[[0.8]]])}
+    found = [{**record, "healthy": {}} for record in records_of(dice)]
+    shared = shared_runs(found)
+    assert {(record["run"]["arm"], record["run"]["draw"]) for record in shared} == {("none", 0), ("lesionaug", 0)}
+
+
+def test_draws_are_listed_by_what_there_was_to_learn_from(finished):
+    lines = draw_table(read_results(finished.output)["records"])
+    assert lines[0].startswith("| real lesions trained on | Dice, none | Dice, copy_paste | Dice, lesionaug |")
+    assert len(lines) == 3, "two seeds of one draw share a line"
+    assert lines[2].startswith("| 3 (")
