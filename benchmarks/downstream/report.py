@@ -139,7 +139,8 @@ def _level(records: Sequence[dict[str, Any]], arm: str, patients: int) -> list[s
 
 
 def size_table(records: Sequence[dict[str, Any]]) -> list[str]:
-    """Recall by volume, over the lesions of all test patients."""
+    """Recall by volume, over the lesions of all test patients; of the runs that `level_table` shows."""
+    records = shared_runs(records) or records
     head = ["recall by mm3", *bin_names()]
     return markdown(head, [[arm, *_recalls(records, arm)] for arm in arms_of(records)])
 
