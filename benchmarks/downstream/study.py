@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -92,7 +93,7 @@ class Study:
         arms = self.arms_in(cohort.folds[0])
         alone = [name for name in self.arms if arms[name].needs_others]
         if alone and 1 in self.patients:
-            print(f"left out with one patient: {', '.join(alone)}, which mixes two")
+            print(f"left out with one patient: {', '.join(alone)}, which mixes two", file=sys.stderr)
         runs = planned(self.arms, cohort, self.patients, self.draws, self.seeds)
         return [run for run in runs if run.patients > 1 or run.arm not in alone]
 

@@ -99,7 +99,7 @@ def test_carvemix_is_left_out_where_there_is_nobody_to_mix_with(cohort, tmp_path
     runs = study.possible_runs(cohort)
     assert {run.patients for run in runs if run.arm == "carvemix"} == {2}
     assert {run.patients for run in runs if run.arm == "none"} == {1, 2}
-    assert "left out with one patient: carvemix" in capsys.readouterr().out
+    assert "left out with one patient: carvemix" in capsys.readouterr().err
     with pytest.raises(LesionAugError, match="two or more patients"):
         carve_and_mix(cohort.load("b"), cohort.cases(("b",)), np.random.default_rng(0))
 
