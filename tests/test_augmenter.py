@@ -61,9 +61,9 @@ def test_what_is_written_are_copies_that_differ_in_the_change_alone(scan):
 
 def test_the_anatomy_is_found_once(scan, monkeypatch):
     augmenter = lesion_augmenter(**PARAMETRIC)
-    augmenter(scan, Dice(1))
+    plan, _ = augmenter(scan, Dice(1))
     monkeypatch.setattr("lesionaug.scan_parts.assemble_scan", None)
-    augmenter(scan, Dice(2))
+    assert augmenter(scan, Dice(2))[0] != plan, "another plan of the anatomy that was found before"
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import tyro
 
+from benchmarks.command_line import resumable
 from benchmarks.downstream.arms import Lesions
 from benchmarks.downstream.cases import Cohort
 from benchmarks.downstream.files import Pilot, Source, pilot_cohort, source_cohort
 from benchmarks.downstream.quick import Quick
 from benchmarks.downstream.simulated import Simulation, simulated_cohort
 from benchmarks.downstream.study import Study
-from lesionaug.errors import LesionAugError
 
 
 @dataclass(frozen=True)
@@ -79,14 +78,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a protocol, or say what is wrong."""
     kinds = tyro.extras.subcommand_type_from_defaults(PROTOCOLS)
     protocol = tyro.cli(kinds, args=arguments, prog="benchmarks.downstream")
-    try:
-        details = asdict(protocol.cohort)
-        protocol.study.run(protocol.make(), details)
-    except (LesionAugError, FileNotFoundError) as error:
-        raise SystemExit(f"error: {error}") from None
-    except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
-        raise SystemExit(130) from None
+    with resumable():
+        protocol.study.run(protocol.make(), asdict(protocol.cohort))
 
 
 if __name__ == "__main__":

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 from rich.console import Console
 
+from benchmarks.command_line import resumable
 from benchmarks.measure import provenance
 from benchmarks.result_files import write_result
 from benchmarks.speed.benches import Name, NnunetData, benches
 from benchmarks.speed.gathering import gathered
 from benchmarks.speed.page import draw, table
 from benchmarks.speed.runs import run_all
-from lesionaug.errors import LesionAugError
 
 RESULT = "speed-cpu.json"
 
@@ -76,13 +75,8 @@ class Speed:
 
 def main() -> None:
     """Measure, or say why not."""
-    try:
+    with resumable():
         raise SystemExit(tyro.cli(Speed, config=(tyro.conf.FlagCreatePairsOff,)).run())
-    except LesionAugError as error:
-        raise SystemExit(f"error: {error}") from None
-    except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
-        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

@@ -112,8 +112,8 @@ def draw_gains(result: Result, path: Path, description: str) -> None:
             _intervals(axes, [row for row in rows if row["metric"] == metric], groups, 0.24 * offset - 0.12, colour)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set(yticks=range(len(groups)), xlabel="arm - none, 95 % interval")
-        draws = {(row["arm"], row["trained_on"]): row["independent"] for row in rows}
-        labels = [f"{arm}\ntrained on {patients}; draws: {draws[arm, patients]}" for arm, patients in groups]
+        times = {(row["arm"], row["trained_on"]): row["independent"] for row in rows}
+        labels = [f"{arm}\ntrained on {patients}; draws or folds: {times[arm, patients]}" for arm, patients in groups]
         axes.set_yticklabels(labels, fontsize=7)
         axes.invert_yaxis()
         axes.legend(fontsize=8, loc="best")
