@@ -6,12 +6,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.downstream.changes import Change, CopyPaste, NewLesions, Sometimes, Variants, carve_and_mix, unchanged
+from benchmarks.downstream.changes import (
+    Change,
+    CopyPaste,
+    NewLesions,
+    Sometimes,
+    Variants,
+    carve_and_mix,
+    generator_of,
+    unchanged,
+)
 from benchmarks.downstream.curriculum import Course, Curriculum
 from lesionaug.checks import check_known
 from lesionaug.errors import LesionAugError
 from lesionaug.loaded import ModelChoice
 from lesionaug.prior import PlanOptions
+
+ONE_SIZE_MM = 5.0
+"""Diameter of all lesions where sizes do not vary: that of the median lesion of patients and a little more."""
+RARELY = 0.2
+"""Probability of a change where it is rare."""
 
 Hosts = Literal["patients", "healthy"]
 Generic = Literal["light", "heavy"]
@@ -59,6 +73,11 @@ class Arm:
         """Whether one patient alone cannot be changed."""
         changes = [phase.change for phase in self.phases]
         return carve_and_mix in [x.change if isinstance(x, Sometimes) else x for x in changes]
+
+    @property
+    def generator(self) -> dict | None:
+        """All that its synthetic lesions depend on besides the scan; none where `lesionaug` makes none."""
+        return next((found for phase in self.phases if (found := generator_of(phase.change))), None)
 
     @property
     def needs_healthy(self) -> bool:
@@ -129,7 +148,26 @@ class Lesions:
 
     def kept(self, folder: Path, *, halo: bool = False) -> Variants:
         """Rendered once."""
-        return Variants(self.new(halo=halo), folder, self.variants)
+        return self._in(folder, self.new(halo=halo))
+
+    def ablated(self, folder: Path) -> dict[str, Arm]:
+        """The arm `lesionaug` with one thing spoilt or changed, by name: what is it that helps?"""
+        new = self.new(halo=False)
+        spoilt = {
+            "anywhere": replace(new, anywhere=True),
+            "one_size": replace(new, options=replace(new.options, diameter_mm=(ONE_SIZE_MM, ONE_SIZE_MM))),
+            "faint": replace(new, options=replace(new.options, contrast=0.5)),
+            "bright": replace(new, options=replace(new.options, contrast=2.0)),
+            "one_call": replace(new, models=replace(new.models, num_steps=1)),
+            "ellipsoids": replace(new, models=replace(new.models, model="parametric", diffmask=None, lefusion=None)),
+        }
+        arms = {f"lesionaug_{name}": _changed(self._in(folder, change), self) for name, change in spoilt.items()}
+        rates = {"rarely": RARELY, "always": 1.0}
+        kept = self.kept(folder)
+        return arms | {f"lesionaug_{name}": _changed(kept, replace(self, probability=p)) for name, p in rates.items()}
+
+    def _in(self, folder: Path, change: NewLesions) -> Variants:
+        return Variants(change, folder, self.variants)
 
     def curriculum(self, folder: Path) -> Curriculum:
         """Single lesions rendered once, drawn by what the network misses."""
@@ -158,6 +196,7 @@ def all_arms(lesions: Lesions, folder: Path) -> dict[str, Arm]:
         "lesionaug_adaptive": Arm((Phase(lesions.curriculum(folder)),)),
         "synthetic_only": Arm((on_healthy,)),
         "pretrain": Arm((replace(on_healthy, share=lesions.pretrain), Phase(unchanged, share=1 - lesions.pretrain))),
+        **lesions.ablated(folder),
     }
 
 

@@ -29,6 +29,11 @@ from lesionaug.variants import VoxelChange, changed_voxels, put_voxels
 Change = Callable[[Case, Sequence[Case], np.random.Generator], Scan]
 
 
+def generator_of(change: Change) -> dict | None:
+    """All that synthetic lesions of a change depend on besides the scan; none where `lesionaug` makes none."""
+    return change.identity() if hasattr(change, "identity") else None
+
+
 def unchanged(case: Case, cases: Sequence[Case], rng: np.random.Generator) -> Scan:
     """The case as it is."""
     return case.scan
@@ -44,6 +49,10 @@ class Sometimes:
     def __call__(self, case: Case, cases: Sequence[Case], rng: np.random.Generator) -> Scan:
         """See `Change`."""
         return (self.change if rng.random() < self.probability else unchanged)(case, cases, rng)
+
+    def identity(self) -> dict | None:
+        """See `generator_of`."""
+        return generator_of(self.change)
 
 
 @dataclass(frozen=True)
@@ -99,22 +108,26 @@ class NewLesions:
         options: What is not left to the prior.
         models: Draw and paint.
         prior: File of a prior, or the packaged one.
+        anywhere: Whether all eligible tissue is as likely to hold a lesion, wherever lesions usually are.
     """
 
     options: PlanOptions
     models: ModelChoice
     prior: Path | None = None
+    anywhere: bool = False
 
     def __call__(self, case: Case, cases: Sequence[Case], rng: np.random.Generator) -> Scan:
         """See `Change`."""
         synthesizer = loaded_synthesizer(self.models, str(self.prior) if self.prior else None)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        return synthesizer.render(case.scan, synthesizer.plan(case.scan, generator, self.options))
+        scan = replace(case.scan, eligible=(case.scan.eligible > 0).float()) if self.anywhere else case.scan
+        return synthesizer.render(case.scan, synthesizer.plan(scan, generator, self.options))
 
     def identity(self) -> dict:
-        """All that lesions depend on besides the scan."""
+        """See `generator_of`."""
         prior = loaded_prior(str(self.prior) if self.prior else None).digest
-        return {**asdict(self.options), **self.models.identity(), "prior": prior, "version": RENDER_VERSION}
+        own = {**asdict(self.options), "anywhere": self.anywhere, **self.models.identity()}
+        return {**own, "prior": prior, "version": RENDER_VERSION}
 
 
 @dataclass(frozen=True)
@@ -134,6 +147,10 @@ class Variants:
     def __call__(self, case: Case, cases: Sequence[Case], rng: np.random.Generator) -> Scan:
         """See `Change`."""
         return self.variant(case, int(rng.integers(self.count)))
+
+    def identity(self) -> dict:
+        """See `generator_of`."""
+        return self.change.identity()
 
     def variant(self, case: Case, number: int) -> Scan:
         """A case with one of the sets."""

@@ -53,6 +53,10 @@ class Curriculum:
         """See `Change`."""
         return self.course()(case, cases, rng)
 
+    def identity(self) -> dict:
+        """See `changes.generator_of`."""
+        return self.bank.identity()
+
     def course(self) -> Course:
         """Of one training."""
         return Course(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -79,10 +79,13 @@ class Ledger:
     Args:
         folder: Where they are.
         about: Everything that all runs have in common.
+        generator_of: What a run's synthetic lesions depend on, or none. A run with lesions of another generator counts
+            as missing; arms without any need not be run again for new models.
     """
 
     folder: Path
     about: dict[str, Any]
+    generator_of: Callable[[Run], dict[str, Any] | None] = lambda run: None
 
     @property
     def study(self) -> str:
@@ -108,11 +111,18 @@ class Ledger:
 
     def missing(self, runs: Sequence[Run]) -> Iterator[Run]:
         """Runs without a result, looked for when their turn comes: others may have done them meanwhile."""
-        return (run for run in runs if not self._file(run).exists())
+        return (run for run in runs if not self._is_done(run))
 
     def keep(self, run: Run, result: dict[str, Any]) -> None:
         """Write the result of a run, all of it or nothing."""
-        write_json(self._file(run), {"version": VERSION, "study": self.study, "run": asdict(run), **result})
+        origin = provenance()
+        made = {"generator": as_json(self.generator_of(run)), "commit": origin["commit"], "time": origin["time"]}
+        about = {"version": VERSION, "study": self.study, "run": asdict(run), **made}
+        write_json(self._file(run), {**about, **result})
+
+    def _is_done(self, run: Run) -> bool:
+        file = self._file(run)
+        return file.exists() and read_json(file).get("generator") == as_json(self.generator_of(run))
 
     def _file(self, run: Run) -> Path:
         return self.folder / "runs" / f"{run.name}.json"
@@ -136,9 +146,31 @@ def read_results(path: Path) -> dict[str, Any]:
         check_version(record, file)
         if record["study"] != study["study"]:
             raise LesionAugError(f"Expected runs of study {study['study']}, got {record['study']} in {file}; remove it")
+    check_one_generator(records)
     if not records:
         raise LesionAugError(f"Expected results in {path}, got none yet; wait for the first run")
     return {**study, "records": records}
+
+
+def check_one_generator(records: Sequence[dict[str, Any]]) -> None:
+    """All runs of an arm in a fold have lesions of one generator.
+
+    Raises:
+        LesionAugError: They have not.
+    """
+    first: dict[tuple[str, str], Any] = {}
+    for record in records:
+        arm, fold = record["run"]["arm"], record["run"]["fold"]
+        if first.setdefault((arm, fold), record.get("generator")) != record.get("generator"):
+            raise LesionAugError(
+                f"Expected lesions of one generator in all runs of {arm}, fold {fold}, got those of several; run the "
+                "study again, which makes the old ones new"
+            )
+
+
+def as_json(value: Any) -> Any:
+    """As it comes back from a file."""
+    return json.loads(json.dumps(value, default=str))
 
 
 def check_version(found: dict[str, Any], path: Path) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,9 +18,8 @@ from benchmarks.downstream.cases import Case, Cohort, Fold, drawn_patients
 from benchmarks.downstream.lesions import lesions_of
 from benchmarks.downstream.nnunet import Nnunet, masks_by_nnunet
 from benchmarks.downstream.quick import Quick, predicted, trained
-from benchmarks.downstream.runs import Ledger, Run, part_of, planned
+from benchmarks.downstream.runs import Ledger, Run, as_json, part_of, planned
 from benchmarks.downstream.scores import healthy_scores, scores
-from lesionaug.cache import RENDER_VERSION
 from lesionaug.errors import LesionAugError
 
 LAST_STEPS = 20
@@ -29,6 +28,8 @@ GENERATORS = {
     False: "packaged files among models and prior: these may know test patients",
 }
 """What lesions are made with, by whether all of it was given."""
+ADDING = ("probability", "num_lesions", "variants", "pretrain", "bank")
+"""Fields of `Lesions` that say how lesions are added, not what makes them."""
 COMPARED = ("none", "heavy", "copy_paste", "carvemix", "lesionaug", "lesionaug_halo")
 
 
@@ -81,7 +82,7 @@ class Study:
         if self.dry_run:
             print("\n".join(run.name for run in runs))
             return
-        ledger = Ledger(self.output, self.about(cohort, details))
+        ledger = Ledger(self.output, self.about(cohort, details), partial(self.generator_of, cohort))
         ledger.open()
         for run in ledger.missing(runs):
             result = self.done(run, cohort)
@@ -98,19 +99,22 @@ class Study:
         return [run for run in runs if run.patients > 1 or run.arm not in alone]
 
     def about(self, cohort: Cohort, details: dict[str, Any]) -> dict[str, Any]:
-        """All that every run has in common; more arms, draws and seeds may join later."""
-        models = {fold.name: self.lesions.in_fold(fold.name).models.digests() for fold in cohort.folds}
-        same = len({tuple(digests.items()) for digests in models.values()}) == 1
-        about = {
-            "cohort": cohort.name,
-            "details": details,
-            "lesions": asdict(self.lesions),
-            "models": next(iter(models.values())) if same else models,
-            "rendering": RENDER_VERSION,
-            "generator": GENERATORS[self.lesions.strict],
-            "engine": {"name": self.engine, **asdict(self.quick if self.engine == "quick" else self.nnunet)},
-        }
-        return json.loads(json.dumps(about, default=str))
+        """All that every run has in common; more arms, draws and seeds may join later, and other generators."""
+        lesions = asdict(self.lesions)
+        return as_json(
+            {
+                "cohort": cohort.name,
+                "details": details,
+                "lesions": {name: lesions[name] for name in ADDING},
+                "generator": GENERATORS[self.lesions.strict],
+                "engine": {"name": self.engine, **asdict(self.quick if self.engine == "quick" else self.nnunet)},
+            }
+        )
+
+    def generator_of(self, cohort: Cohort, run: Run) -> dict[str, Any] | None:
+        """What the synthetic lesions of a run depend on."""
+        fold = next(fold for fold in cohort.folds if fold.name == run.fold)
+        return self.arms_in(fold)[run.arm].generator
 
     def arms_in(self, fold: Fold) -> dict[str, Arm]:
         """By name, with the generators of a fold."""
