@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from benchmarks.downstream.cases import Case
 from benchmarks.downstream.generic import generic
 from benchmarks.downstream.patches import Ready, network_input
 from lesionaug.errors import LesionAugError
+from lesionaug.models.few_steps import has_bfloat16
 
 LOOKS = 10
 """Of an arm that adapts, at the network, in a training."""
@@ -35,7 +36,7 @@ class Quick:
         learning_rate: At its highest; it rises over a tenth of the steps and falls along a cosine.
         refresh: Steps after which training cases are changed anew.
         precision: Of the network's arithmetic; weights and loss are single in any case. `bfloat16` takes half the time
-            on processors that have it.
+            on processors that have it, and 25 times as long on those that have not; `auto` looks.
         device: Where networks are trained.
     """
 
@@ -45,7 +46,7 @@ class Quick:
     filters: tuple[int, ...] = (8, 16, 32)
     learning_rate: float = 1e-2
     refresh: int = 20
-    precision: Literal["single", "bfloat16"] = "bfloat16"
+    precision: Literal["auto", "single", "bfloat16"] = "auto"
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -56,6 +57,12 @@ class Quick:
                 f"Expected a patch that {len(self.filters)} levels can halve, got {self.patch}; choose a multiple of "
                 f"{2 ** (len(self.filters) - 1)}"
             )
+
+    @property
+    def settled(self) -> Quick:
+        """With the precision that this machine takes, which is part of a study."""
+        fast = has_bfloat16(torch.device(self.device))
+        return replace(self, precision="bfloat16" if fast else "single") if self.precision == "auto" else self
 
 
 def trained(
@@ -149,7 +156,7 @@ def network(channels: int, settings: Quick) -> DynUNet:
 def logits(net: nn.Module, image: Float[Tensor, "batch channels i j k"], settings: Quick) -> Tensor:
     """What the network says of each voxel, in single precision."""
     image = image.to(settings.device, memory_format=torch.channels_last_3d)
-    with torch.autocast(settings.device.split(":")[0], torch.bfloat16, enabled=settings.precision == "bfloat16"):
+    with torch.autocast(settings.device.split(":")[0], torch.bfloat16, enabled=settings.settled.precision == "bfloat16"):
         return net(image).float()
 
 

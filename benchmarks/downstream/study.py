@@ -107,7 +107,7 @@ class Study:
                 "details": details,
                 "lesions": {name: lesions[name] for name in ADDING},
                 "generator": GENERATORS[self.lesions.strict],
-                "engine": {"name": self.engine, **asdict(self.quick if self.engine == "quick" else self.nnunet)},
+                "engine": {"name": self.engine, **asdict(self.quick.settled if self.engine == "quick" else self.nnunet)},
             }
         )
 

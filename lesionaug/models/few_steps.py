@@ -47,9 +47,12 @@ def network_precision(device: torch.device) -> AbstractContextManager:
     """bfloat16 where the hardware multiplies it, which is several times faster; single precision elsewhere."""
     if device.type == "meta":  # sizes are asked for, nothing is computed
         return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type != "cpu" or _cpu_has_bfloat16())
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device))
 
 
-def _cpu_has_bfloat16() -> bool:
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bfloat16; a processor that only imitates it takes tens of times as long."""
+    if device.type != "cpu":
+        return True
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
