@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lesionaug.prior import LesionPrior, PlanOptions
 
 TRIES = 40  # centres tried per lesion
-FAILURES = 25  # lesions that did not fit, after which the scan counts as full
+FAILURES = 25  # lesions in a row that did not fit, after which the scan counts as full
 GAP_MM = 1.0  # between lesions
 ROOM = 1.2  # of the lesion's volume that must be allowed within its control sphere
 MIN_MM3 = 1.0
@@ -103,21 +103,44 @@ class _Goal:
 def _placed(
     prior: LesionPrior, room: Room, goal: _Goal, options: PlanOptions, generator: torch.Generator
 ) -> Iterator[tuple[Size, tuple[int, int, int]]]:
-    """Lesions and their centres until the goal is reached or the scan is full."""
+    """Lesions and their centres until the goal is reached or the scan is full.
+
+    The largest are placed first, as long as there is room for them; what found none is drawn anew.
+    """
     taken: list[tuple[np.ndarray, float]] = []
     count, volume, failures = 0, 0.0, 0
-    while not goal.reached(count, volume) and failures < FAILURES:
+    while drawn := _drawn(prior, room, goal, (count, volume), options, generator):
+        for region, size in sorted(drawn, key=lambda pair: -pair[1].volume_mm3):
+            if failures == FAILURES:
+                return
+            center = room.draw_center(region, size, taken, generator)
+            failures = 0 if center else failures + 1
+            if center is None:
+                continue
+            taken.append((np.asarray(center) * room.spacing_mm, size.diameter_mm / 2))
+            count, volume = count + 1, volume + size.volume_mm3
+            yield size, center
+
+
+def _drawn(
+    prior: LesionPrior,
+    room: Room,
+    goal: _Goal,
+    reached: tuple[int, float],
+    options: PlanOptions,
+    generator: torch.Generator,
+) -> list[tuple[int, Size]]:
+    """Regions and sizes of the lesions that are still missing; none where no size is left that would help."""
+    count, volume = reached
+    drawn: list[tuple[int, Size]] = []
+    while not goal.reached(count, volume):
         region = room.draw_region(generator)
         size = draw_size(prior, region, options.diameter_mm, goal.largest_mm3(volume), generator)
         if size is None:
-            return
-        center = room.draw_center(region, size, taken, generator)
-        if center is None:
-            failures += 1
-            continue
-        taken.append((np.asarray(center) * room.spacing_mm, size.diameter_mm / 2))
+            break
+        drawn.append((region, size))
         count, volume = count + 1, volume + size.volume_mm3
-        yield size, center
+    return drawn
 
 
 def draw_size(
@@ -143,12 +166,8 @@ def draw_size(
         return None
     volume = math.exp(table.draw(generator, math.log(low), math.log(high)))
     stretch = math.exp(prior.log_stretch.draw(math.log(volume), generator))
-    size = Size(volume, (6 * volume / math.pi) ** (1 / 3) * stretch)
-    if size.extent_mm <= prior.max_extent_mm:
-        return size
-    if diameter_mm:  # the size was asked for: only the sphere can give way
-        return Size(volume, max(prior.max_extent_mm, size.diameter_mm))
-    return Size(volume * (prior.max_extent_mm / size.extent_mm) ** 3, prior.max_extent_mm)
+    ball_mm = (6 * volume / math.pi) ** (1 / 3)
+    return Size(volume, min(ball_mm * stretch, max(ball_mm, prior.max_extent_mm)))
 
 
 @dataclass(frozen=True)

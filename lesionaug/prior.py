@@ -80,7 +80,7 @@ class LesionPrior:
         log_volume: Natural logarithm of the volume in mm3, for each of `REGIONS` that a lesion is centred in.
         log_stretch: Logarithm of control sphere's over equal-volume ball's diameter, given the log volume.
         contrast: How bright.
-        max_extent_mm: Control spheres that would be larger are scaled down, with their lesion.
+        max_extent_mm: Control spheres that would be larger are drawn so large; their lesions keep their volumes.
         source: What it was fitted from.
     """
 
@@ -88,7 +88,7 @@ class LesionPrior:
     log_volume: tuple[Quantiles, ...]
     log_stretch: ConditionalQuantiles
     contrast: ContrastModel
-    max_extent_mm: float = 40.0
+    max_extent_mm: float = 100.0
     source: str = ""
 
     @property

@@ -25,10 +25,15 @@ from lesionaug.types import Mask, Patches, PatchMasks, Volume
 
 Progress = Callable[[int], None]
 
+CONTEXT = 6
+"""Voxels that a patch is wider than its lesion: three of the tissue around on either side."""
+
 
 @dataclass(frozen=True)
 class LesionRequest:
-    """One patch at model spacing, with the lesion to be in its middle.
+    """One patch, with the lesion to be in its middle.
+
+    At model spacing, or coarser where the lesion would not fit any of the model's patches, see `patch_zoom`.
 
     Args:
         background: Healthy tissue in units of the scan's robust scale.
@@ -114,7 +119,7 @@ class DiffusionRenderer:
 
     def patch_shape(self, extent_mm: float) -> tuple[int, int, int]:
         """Smallest shape that both models know and that holds the lesion with the tissue around it."""
-        need = extent_mm / self.spacing_mm + 6  # three voxels of context on either side
+        need = extent_mm / self.spacing_mm + CONTEXT
         shapes = [_smallest(model.patch_shapes, need) for model in (self.masks, self.inpainter)]
         i, j, k = (max(sizes) for sizes in zip(*shapes, strict=True))
         return i, j, k
@@ -143,10 +148,12 @@ class DiffusionRenderer:
         generators = [torch.Generator().manual_seed(lesion.spec.seed) for lesion in batch]
         brain = self._stack(lesion.brain for lesion in batch)
         background = self._stack(lesion.background for lesion in batch)
+        specs = [lesion.spec for lesion in batch]
+        zoom = [patch_zoom(spec.extent_mm, brain.shape[2:], self.spacing_mm) for spec in specs]
         mask = self.masks(
             MaskConditions(
-                extent_mm=torch.tensor([lesion.spec.extent_mm for lesion in batch], dtype=torch.float32),
-                volume_mm3=torch.tensor([lesion.spec.volume_mm3 for lesion in batch], dtype=torch.float32),
+                extent_mm=_single([spec.extent_mm / z for spec, z in zip(specs, zoom, strict=True)]),
+                volume_mm3=_single([spec.volume_mm3 / z**3 for spec, z in zip(specs, zoom, strict=True)]),
                 allowed=self._stack(lesion.allowed for lesion in batch),
                 blur=_blur_in_the_middle(background, brain),
             ),
@@ -172,6 +179,24 @@ class DiffusionRenderer:
             return stacked.to(device)
         # Pinned memory is copied while the GPU goes on computing, and torch keeps it for the next batch.
         return stacked.pin_memory().to(device, non_blocking=True)
+
+
+def patch_zoom(extent_mm: float, shape: Sequence[int], spacing_mm: float) -> float:
+    """How much coarser than the model's the voxels of a patch are: 1, but for lesions that would not fit.
+
+    A confluent lesion is drawn and painted like a smaller one, on larger voxels. The change that it makes is brought to
+    the scan's voxels, whose own detail stays.
+
+    Args:
+        extent_mm: Diameter of the control sphere.
+        shape: Voxels of the patch along each axis.
+        spacing_mm: Of the model.
+    """
+    return max(1.0, extent_mm / spacing_mm / (min(shape) - CONTEXT))
+
+
+def _single(values: list[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32)
 
 
 def _blur_in_the_middle(background: Patches, brain: PatchMasks) -> Float[Tensor, "batch 3"]:

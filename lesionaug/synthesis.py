@@ -15,7 +15,15 @@ import torch
 from lesionaug.intensity import Scale, robust_scale
 from lesionaug.patches import PatchGrid, cut, cut_mask, uncut, uncut_mask
 from lesionaug.prior import LesionPrior, PlanOptions
-from lesionaug.rendering import DiffusionRenderer, LesionRequest, Progress, RenderedLesion, Renderer, RenderRequest
+from lesionaug.rendering import (
+    DiffusionRenderer,
+    LesionRequest,
+    Progress,
+    RenderedLesion,
+    Renderer,
+    RenderRequest,
+    patch_zoom,
+)
 from lesionaug.scan import LesionPlan, LesionSpec, Scan
 from lesionaug.types import Mask, Volume
 
@@ -73,8 +81,9 @@ class LesionSynthesizer:
         return RenderRequest(scan.channels, lesions), grids
 
     def _grid(self, scan: Scan, spec: LesionSpec) -> PatchGrid:
-        shape = self.renderer.patch_shape(spec.extent_mm)
-        return PatchGrid.around(spec.center, shape, scan.spacing_mm, self.renderer.spacing_mm)
+        shape, spacing_mm = self.renderer.patch_shape(spec.extent_mm), self.renderer.spacing_mm
+        zoom = patch_zoom(spec.extent_mm, shape, spacing_mm)
+        return PatchGrid.around(spec.center, shape, scan.spacing_mm, zoom * spacing_mm)
 
 
 def paintable(scan: Scan, plan: LesionPlan) -> Mask:

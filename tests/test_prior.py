@@ -11,6 +11,7 @@ import torch
 from lesionaug.contrast import measure
 from lesionaug.distributions import ConditionalQuantiles, Quantiles
 from lesionaug.errors import LesionAugError, LesionAugWarning
+from lesionaug.planning import draw_size
 from lesionaug.prior import LesionPrior, PlanOptions
 from lesionaug.prior_fit import ObservedScan, fit_contrast, measure_lesions
 from lesionaug.scan import REGIONS, LesionPlan, Scan
@@ -154,6 +155,20 @@ def test_control_spheres_hold_their_lesions(prior, scan):
         near = np.linalg.norm(places - np.array(lesion.center) * np.array(SPACING), axis=1) <= reach
         assert near.sum() * scan.voxel_mm3 >= lesion.volume_mm3
         assert lesion.diameter_mm <= lesion.extent_mm <= prior.max_extent_mm
+
+
+def test_a_control_sphere_that_is_too_wide_costs_its_lesion_no_volume(prior):
+    """Confluent lesions hold most of a patient's load: they are drawn as large as they are, in a narrower sphere."""
+    narrow = dataclasses.replace(prior, max_extent_mm=12.0)
+    for seed in range(40):
+        sizes = [draw_size(p, 0, None, math.inf, torch.Generator().manual_seed(seed)) for p in (prior, narrow)]
+        assert sizes[0].volume_mm3 == sizes[1].volume_mm3
+        assert sizes[1].extent_mm <= max(12.0, sizes[1].diameter_mm) + 1e-6
+
+
+def test_the_largest_lesion_finds_its_place_first(prior, scan):
+    volumes = [lesion.volume_mm3 for lesion in plan(prior, scan, num_lesions=12)]
+    assert volumes == sorted(volumes, reverse=True)
 
 
 def test_centres_follow_the_eligible_map(prior):

@@ -156,7 +156,8 @@ def network(channels: int, settings: Quick) -> DynUNet:
 def logits(net: nn.Module, image: Float[Tensor, "batch channels i j k"], settings: Quick) -> Tensor:
     """What the network says of each voxel, in single precision."""
     image = image.to(settings.device, memory_format=torch.channels_last_3d)
-    with torch.autocast(settings.device.split(":")[0], torch.bfloat16, enabled=settings.settled.precision == "bfloat16"):
+    half = settings.settled.precision == "bfloat16"
+    with torch.autocast(settings.device.split(":")[0], torch.bfloat16, enabled=half):
         return net(image).float()
 
 

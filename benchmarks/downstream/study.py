@@ -100,14 +100,14 @@ class Study:
 
     def about(self, cohort: Cohort, details: dict[str, Any]) -> dict[str, Any]:
         """All that every run has in common; more arms, draws and seeds may join later, and other generators."""
-        lesions = asdict(self.lesions)
+        lesions, engine = asdict(self.lesions), self.quick.settled if self.engine == "quick" else self.nnunet
         return as_json(
             {
                 "cohort": cohort.name,
                 "details": details,
                 "lesions": {name: lesions[name] for name in ADDING},
                 "generator": GENERATORS[self.lesions.strict],
-                "engine": {"name": self.engine, **asdict(self.quick.settled if self.engine == "quick" else self.nnunet)},
+                "engine": {"name": self.engine, **asdict(engine)},
             }
         )
 
