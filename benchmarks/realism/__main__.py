@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 
 from benchmarks.realism.appearing import Appearing
-from benchmarks.realism.baselines import MAKERS, donors_of, populate
+from benchmarks.realism.baselines import MAKERS, OWN_MAKERS, donors_of, populate
 from benchmarks.realism.carved import populate_by_carving
 from benchmarks.realism.held import Held
 from benchmarks.realism.hosts import (
@@ -64,6 +64,9 @@ class Floors:
 class Baselines:
     """Two-sample test of lesions made without a network.
 
+    The host's own lesions, moved, say what can be asked of a generator at all: with voxels around the label that may
+    change, and without.
+
     Args:
         hosts: Scans whose real lesions are compared with.
         seeds: Of places, donors and noise; the table gives the mean.
@@ -81,6 +84,10 @@ class Baselines:
         for name, maker in MAKERS.items():
             found |= _test(
                 name, chosen, self.seeds, lambda host, seed, maker=maker: populate(host, donors, maker, seed)
+            )[0]
+        for name, maker in OWN_MAKERS.items():
+            found |= _test(
+                name, chosen, self.seeds, lambda host, seed, maker=maker: populate(host, (), maker, seed, own=True)
             )[0]
         givers = [scans[name] for name in DONOR_SCANS if name in scans]
         found |= _test("carvemix", chosen, self.seeds, lambda host, seed: populate_by_carving(host, givers, seed))[0]

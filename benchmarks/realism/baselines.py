@@ -95,12 +95,20 @@ def blended_copy_paste(site: Site, donor: Donor, channel: str, rng: np.random.Ge
     return donor.mask, weight * shifted + (1 - weight) * site.values
 
 
+def within_label(site: Site, donor: Donor, channel: str, rng: np.random.Generator) -> tuple[Array, Array]:
+    """The donor's voxels, shifted from its ring's level to the host's; not a voxel outside its mask changes."""
+    return donor.mask, np.where(donor.mask, donor.values[channel] - donor.level[channel] + site.level, site.values)
+
+
 MAKERS: dict[str, Maker] = {
     "constant_ellipsoids": constant_ellipsoids,
     "smoothed_real_shapes": smoothed_real_shapes,
     "hard_copy_paste": hard_copy_paste,
     "blended_copy_paste": blended_copy_paste,
 }
+
+OWN_MAKERS: dict[str, Maker] = {"own_lesions_blended": blended_copy_paste, "own_lesions_within_label": within_label}
+"""The host's own lesions, moved: no painter can be asked to do better, with voxels outside the label or without."""
 
 
 def ellipsoid(mask: Bool[Array, "a b c"]) -> Bool[Array, "a b c"]:
@@ -170,7 +178,7 @@ def _correlation_mm(residual: Array, region: Array) -> float:
     return float(np.sqrt(-1 / (4 * np.log(correlation))))
 
 
-def populate(host: HostScan, donors: Sequence[Donor], maker: Maker, seed: int = 0) -> HostResult:
+def populate(host: HostScan, donors: Sequence[Donor], maker: Maker, seed: int = 0, *, own: bool = False) -> HostResult:
     """Put 1.5 lesions per real one, of the same volumes, into the white matter of a host.
 
     Args:
@@ -178,12 +186,13 @@ def populate(host: HostScan, donors: Sequence[Donor], maker: Maker, seed: int = 
         donors: Real lesions; those of the host's own patient are not used.
         maker: Makes a lesion.
         seed: Of places, donors and noise.
+        own: Whether the host's own lesions are used instead.
 
     Raises:
         ValueError: All donors are the host's own.
     """
     rng = np.random.default_rng(seed)
-    foreign = [donor for donor in donors if donor.patient != host.patient]
+    foreign = donors_of(host) if own else [donor for donor in donors if donor.patient != host.patient]
     if not foreign:
         raise ValueError(f"Expected lesions of other patients than {host.patient}, got none; pass more donors")
     room, before = Room.of(host), host.robust_images()

@@ -55,7 +55,7 @@ class LeFusionConfig:
     sigma_min: float = 0.2
     sigma_max: float = 3.0
     num_steps: int = 4
-    grain: tuple[float, ...] = (1.3, 1.3, 1.3)
+    grain: tuple[float, ...] = (1.0, 0.7, 1.0)
     softness: tuple[float, ...] = (0.8, 0.6, 0.6)
     widths: tuple[int, ...] = (24, 48, 96)
     blocks: int = 1
