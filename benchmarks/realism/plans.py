@@ -178,6 +178,13 @@ def pooled(parts: Sequence[Lesions]) -> Lesions:
     )
 
 
+def plans_on(
+    sites: Sequence[Site], prior: LesionPrior, count: int, seed: int, density: Array | None = None
+) -> list[Lesions]:
+    """So many plans for each site, from seeds of their own: the same ones would give all sites the same few numbers."""
+    return [site.plans(prior, count, seed + 1000 * index, density) for index, site in enumerate(sites)]
+
+
 def split_half_plans(patients: Patients, sites: Sequence[Site], splits: int, plans: int, seed: int) -> list[Yardstick]:
     """Prior and location map of one half of the patients against the other half, which they never saw."""
     rng, found, floor = np.random.default_rng(seed), [], []
@@ -187,7 +194,7 @@ def split_half_plans(patients: Patients, sites: Sequence[Site], splits: int, pla
         own, other = order[:half], order[half : 2 * half]
         prior = fit_prior([patients.scans[i] for i in own])
         density = location_map(packaged_atlas(), shared() / "data", [patients.names[i] for i in own])
-        made = [site.plans(prior, plans, 1000 * (seed + split), density) for site in sites]
+        made = plans_on(sites, prior, plans, 100_000 * (seed + split), density)
         found.append(distances(pooled(made), patients.lesions.of(other)))
         floor.append(distances(patients.lesions.of(own), patients.lesions.of(other)))
     note = f"{splits} halvings, {half} patients fitted, {half} compared with, {plans} plans on {len(sites)} hosts"
@@ -200,7 +207,7 @@ def given_prior_plans(
     """A prior that is there already against held-out patients; the location map is the packaged one."""
     unseen = patients.index(held)
     seen = [index for index in range(len(patients.names)) if index not in unseen]
-    made = pooled([site.plans(prior, plans, 1000 * seed) for site in sites])
+    made = pooled(plans_on(sites, prior, plans, 100_000 * seed))
     floor = [distances(patients.lesions.of(seen), patients.lesions.of(unseen))]
     note = f"{len(unseen)} held patients, {plans} plans on {len(sites)} hosts; real: the {len(seen)} others"
     return _yardsticks([distances(made, patients.lesions.of(unseen))], floor, note)
