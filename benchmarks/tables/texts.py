@@ -97,14 +97,26 @@ def _judged(row: Mapping[str, Any] | None) -> str:
 
 def realism(results: Results) -> Iterator[str]:
     """Every yardstick beside what real lesions show among each other."""
-    name, result = "realism-held.json", results["realism-held.json"]
     rows = [
         [row["name"], f"{row['value']:.3f}", _aim(row), _reached(row), _three(row["floor"]), _three(row["worst_real"])]
-        for row in result["yardsticks"]
+        for row in held_yardsticks(results)
     ]
     yield from markdown(["yardstick", "found", "aim", "reached", "real v real, median", "95 %"], rows)
-    yield ""
-    yield f"Held patients: {', '.join(result['config']['held'])}. {where_from(name, told(result))}"
+    for name, result in _without_hosts(results):
+        about = (
+            f"Held patients: {', '.join(result['config']['held'])}. " if "masks" in result["config"]["parts"] else ""
+        )
+        yield from ("", f"{'; '.join(result['config']['parts'])}: {about}{where_from(name, told(result))}")
+
+
+def held_yardsticks(results: Results) -> list[Mapping[str, Any]]:
+    """Rows of plans and masks; what was measured again is taken from the newest file."""
+    oldest_first = sorted((result for _, result in _without_hosts(results)), key=lambda result: result["time"])
+    return list({row["name"]: row for result in oldest_first for row in result["yardsticks"]}.values())
+
+
+def _without_hosts(results: Results) -> list[tuple[str, Result]]:
+    return [(name, found) for name, found in of(results, "realism held") if "hosts" not in found["config"]["parts"]]
 
 
 def _aim(row: Mapping[str, Any]) -> str:

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ from benchmarks.downstream.changes import applied, carve_and_mix, difference, un
 from benchmarks.downstream.patches import Ready
 from benchmarks.downstream.quick import Quick, batches, phases_of, predicted, trained
 from benchmarks.downstream.report import Report, draw_table, shared_runs
-from benchmarks.downstream.runs import Ledger, part_of, planned, read_results
+from benchmarks.downstream.runs import Ledger, Run, part_of, planned, read_results
 from benchmarks.downstream.statistics import Differences, compare, detectable, differences, holm, power, signed_rank
 from benchmarks.downstream.study import Study
 from lesionaug.errors import LesionAugError
@@ -190,6 +192,45 @@ def test_a_study_goes_on_with_what_is_missing(finished, cohort, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 1
     assert json.loads(removed.read_text())["cases"] == lost["cases"]
     assert [file.stat().st_mtime_ns for file in files] == kept
+
+
+def test_only_what_synthetic_lesions_were_in_is_run_again_for_another_generator(finished, cohort, capsys):
+    other = replace(finished, lesions=replace(LESIONS, num_steps=2))
+    folds = {arm: Run(arm, "all", 2, 0, 0) for arm in ("none", "copy_paste", "lesionaug")}
+    changed = {
+        arm for arm, run in folds.items() if finished.generator_of(cohort, run) != other.generator_of(cohort, run)
+    }
+    assert changed == {"lesionaug"}
+    ledger = Ledger(other.output, other.about(cohort, {"seed": 0}), partial(other.generator_of, cohort))
+    assert list(ledger.missing(list(folds.values()))) == [folds["lesionaug"]]
+    assert all(record["commit"] for record in read_results(finished.output)["records"])
+
+
+def test_lesions_of_two_generators_in_one_arm_are_refused(finished, tmp_path):
+    shutil.copytree(finished.output, tmp_path / "study")
+    file = next((tmp_path / "study" / "runs").glob("lesionaug-*.json"))
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps({**record, "generator": {"version": 0}}))
+    with pytest.raises(LesionAugError, match="one generator in all runs of lesionaug"):
+        read_results(tmp_path / "study")
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_bfloat16_is_for_processors_that_have_it(monkeypatch, has):
+    monkeypatch.setattr("benchmarks.downstream.quick.has_bfloat16", lambda device: has)
+    assert Quick().settled.precision == ("bfloat16" if has else "single")
+    assert all(replace(SMALL, precision=asked).settled.precision == asked for asked in ("single", "bfloat16"))
+
+
+def test_each_ablation_spoils_one_thing(tmp_path):
+    """Beside `lesionaug`, the generator or the probability is another one, never both."""
+    arms = all_arms(replace(LESIONS, model="default", probability=0.5), tmp_path)
+    usual = arms["lesionaug"]
+    names = [name for name in arms if name.startswith("lesionaug_") and name[10:] not in ("live", "halo", "adaptive")]
+    assert len(names) == 8
+    for name in names:
+        rate = arms[name].phases[0].change.probability != usual.phases[0].change.probability
+        assert (arms[name].generator != usual.generator) != rate, name
 
 
 def test_another_study_is_not_mixed_in(finished, cohort):

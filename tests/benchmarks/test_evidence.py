@@ -66,6 +66,17 @@ def test_plans_like_the_patients_are_near_and_others_far():
     assert near["count KS"] == 0
 
 
+def test_no_plan_is_made_twice():
+    """Sites that shared their seeds had shared their few numbers of lesions: counts and loads looked wrong."""
+
+    class Asked:
+        def plans(self, prior, count, seed, density):
+            return range(seed, seed + count)
+
+    seeds = [seed for made in plans.plans_on([Asked()] * 3, None, 40, 7) for seed in made]
+    assert len(set(seeds)) == len(seeds) == 120
+
+
 def test_patients_that_are_not_there_are_named():
     with pytest.raises(ValueError, match="got nobody"):
         plans.Patients(("a",), (), Lesions((), ())).index(["nobody"])

@@ -11,7 +11,7 @@ pytest.importorskip("sklearn", reason="the realism benchmark needs scikit-learn"
 
 from benchmarks.realism import generator, hosts, location, masks, memorisation, report, shape, textures
 from benchmarks.realism.appearance import CHANNEL_FEATURES, channel_features, feature_names, robust_units, scan_features
-from benchmarks.realism.baselines import MAKERS, donors_of, ellipsoid, populate
+from benchmarks.realism.baselines import MAKERS, OWN_MAKERS, donors_of, ellipsoid, populate
 from benchmarks.realism.carved import clear_lesions, populate_by_carving
 from benchmarks.realism.hosts import CLEAR_MM, HostResult, HostScan, evaluate_scan_pairs
 from benchmarks.realism.twosample import auc, in_host_auc
@@ -153,6 +153,24 @@ def test_makers_write_near_new_lesions_only_and_keep_clear_of_real_ones(name: st
     assert len(shape.lesions_of(result.new_lesions)) >= 0.7 * hosts.synthetic_count(host)
     assert not (result.new_lesions & ndimage.binary_dilation(host.lesions, iterations=3)).any()
     assert distance[changed].max() < 4
+
+
+def test_own_lesions_moved_keep_what_they_look_like_and_one_way_every_voxel_outside_the_label():
+    host = made_host(0, "a")
+    within, blended = (
+        populate(host, (), OWN_MAKERS[f"own_lesions_{way}"], own=True) for way in ("within_label", "blended")
+    )
+    assert len(shape.lesions_of(within.new_lesions)) >= 0.7 * hosts.synthetic_count(host)
+    outside = {
+        name: (result.rendered["flair"] != host.images["flair"]) & ~result.new_lesions
+        for name, result in (("within", within), ("blended", blended))
+    }
+    assert not outside["within"].any()
+    assert outside["blended"].any()
+    sizes = [
+        set(map(int, (crop.sum() for crop in shape.lesions_of(mask)))) for mask in (within.new_lesions, host.lesions)
+    ]
+    assert sizes[0] <= sizes[1]
 
 
 def test_a_patients_own_lesions_are_no_donors():

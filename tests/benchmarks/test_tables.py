@@ -15,7 +15,7 @@ pytest.importorskip("sklearn", reason="names of arms come with copy-paste, which
 from benchmarks.measure import PROJECT
 from benchmarks.tables.__main__ import Tables
 from benchmarks.tables.regions import names_of, rewritten
-from benchmarks.tables.texts import MAKERS
+from benchmarks.tables.texts import MAKERS, held_yardsticks
 from lesionaug.errors import LesionAugError
 
 PAGE = "<!-- table: a -->\nold\n<!-- end -->\ntext\n<!-- table: b -->\n<!-- end -->\n"
@@ -103,6 +103,20 @@ def test_another_study_gets_a_table_of_its_own(copy):
     copy.run()
     assert copy.page.read_text().count("**`downstream-zzz.json`**") == 1
     assert (copy.results / "downstream-zzz.png").is_file()
+
+
+def test_what_was_measured_again_is_shown_as_it_is_now():
+    def file(time, parts, **values):
+        rows = [{"name": name, "value": value} for name, value in values.items()]
+        return {"benchmark": "realism held", "config": {"parts": parts}, "time": time, "yardsticks": rows}
+
+    both = ["plans", "masks"]
+    found = {
+        "a": file("2", ["plans"], load=0.2),
+        "b": file("1", both, load=0.6, form=0.1),
+        "c": file("3", ["hosts"], x=1),
+    }
+    assert {row["name"]: row["value"] for row in held_yardsticks(found)} == {"load": 0.2, "form": 0.1}
 
 
 def test_results_that_are_missing_are_named(copy):
