@@ -31,6 +31,7 @@ from benchmarks.realism.memorisation import MIN_MM3, best_dices, limit_of
 from benchmarks.realism.page import Page
 from benchmarks.realism.report import auc_lines, shape_lines, telltale_table, telltales
 from benchmarks.realism.shape import lesions_of, shape_table, split_half_floors
+from lesionaug.checks import check_known
 from lesionaug.errors import LesionAugError
 
 DONOR_SCANS = ("patient07", "patient19", "P14_T1", "P18_T1")
@@ -70,28 +71,38 @@ class Baselines:
     Args:
         hosts: Scans whose real lesions are compared with.
         seeds: Of places, donors and noise; the table gives the mean.
+        makers: Which of them.
     """
 
     hosts: tuple[str, ...] = DEFAULT_HOSTS
     seeds: tuple[int, ...] = (0,)
+    makers: tuple[str, ...] = (*MAKERS, *OWN_MAKERS, "carvemix")
 
     def run(self) -> None:
-        """Print the AUC of each maker."""
+        """Print the AUC of each maker.
+
+        Raises:
+            LesionAugError: There is no such maker.
+        """
         scans = load_scans(self.hosts)
-        donors = [donor for name in DONOR_SCANS if name in scans for donor in donors_of(scans[name])]
-        chosen = [scans[name] for name in self.hosts]
-        found = {}
-        for name, maker in MAKERS.items():
-            found |= _test(
-                name, chosen, self.seeds, lambda host, seed, maker=maker: populate(host, donors, maker, seed)
-            )[0]
-        for name, maker in OWN_MAKERS.items():
-            found |= _test(
-                name, chosen, self.seeds, lambda host, seed, maker=maker: populate(host, (), maker, seed, own=True)
-            )[0]
-        givers = [scans[name] for name in DONOR_SCANS if name in scans]
-        found |= _test("carvemix", chosen, self.seeds, lambda host, seed: populate_by_carving(host, givers, seed))[0]
-        print("\n".join(auc_lines(found)))
+        makers = self._makers([scans[name] for name in DONOR_SCANS if name in scans])
+        check_known("maker", self.makers, makers)
+        for name in self.makers:
+            found = _test(name, [scans[host] for host in self.hosts], self.seeds, makers[name])[0]
+            print("\n".join(auc_lines(found)), flush=True)
+
+    @staticmethod
+    def _makers(givers: Sequence[HostScan]) -> dict[str, Callable[[HostScan, int], HostResult]]:
+        """By name: from a host and a seed to the host with lesions."""
+        donors = [donor for giver in givers for donor in donors_of(giver)]
+        foreign = {
+            name: lambda host, seed, maker=maker: populate(host, donors, maker, seed) for name, maker in MAKERS.items()
+        }
+        own = {
+            name: lambda host, seed, maker=maker: populate(host, (), maker, seed, own=True)
+            for name, maker in OWN_MAKERS.items()
+        }
+        return {**foreign, **own, "carvemix": lambda host, seed: populate_by_carving(host, givers, seed)}
 
 
 @dataclass(frozen=True)
