@@ -8,15 +8,22 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, sdpa_flop_count
 
 
 def _attention(query: torch.Size, key: torch.Size, value: torch.Size, *_, **__) -> int:
     return sdpa_flop_count(query, key, value)
 
 
-# Torch counts the attention kernels of GPUs but not that of CPUs.
-UNCOUNTED = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
+def _convolution(x: torch.Size, weight: torch.Size, *_, out_shape: torch.Size, **__) -> int:
+    return conv_flop_count(list(x), list(weight), list(out_shape))
+
+
+# Torch counts the kernels of GPUs but not these of CPUs.
+UNCOUNTED = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten.mkldnn_convolution: _convolution,
+}
 
 
 @dataclass

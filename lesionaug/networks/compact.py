@@ -50,7 +50,7 @@ class CompactUNet(nn.Module):
         self.embed = nn.Sequential(
             nn.Linear(NOISE_FEATURES + config.facts, vector), nn.SiLU(), nn.Linear(vector, vector)
         )
-        self.stem = nn.Conv3d(config.in_channels, widths[0], 3, padding=1)
+        self.stem = Convolution(config.in_channels, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(
             _level(widths[max(n - 1, 0)], widths[n], vector, config.blocks) for n in range(len(widths))
         )
@@ -60,7 +60,7 @@ class CompactUNet(nn.Module):
             for n in reversed(range(len(widths) - 1))
         )
         self.head = nn.Sequential(
-            nn.GroupNorm(8, widths[0]), nn.SiLU(), _silent(nn.Conv3d(widths[0], config.out_channels, 3, padding=1))
+            nn.GroupNorm(8, widths[0]), nn.SiLU(), _silent(Convolution(widths[0], config.out_channels, 3, padding=1))
         )
 
     def forward(
@@ -100,17 +100,37 @@ def channels_last(network: CompactUNet) -> CompactUNet:
     return network.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]
 
 
+class Convolution(nn.Conv3d):
+    """A convolution that oneDNN computes on a processor, however small the patch.
+
+    torch hands a single small patch in single precision to a routine that takes ten times as long.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """See `torch.nn.Conv3d`."""
+        padding = self.padding
+        if isinstance(padding, str) or _left_to_torch(input):
+            return super().forward(input)
+        return torch.mkldnn_convolution(input, self.weight, self.bias, padding, self.stride, self.dilation, self.groups)
+
+
+def _left_to_torch(x: Tensor) -> bool:
+    """Whether gradients, another precision or another device are wanted, or there is no oneDNN."""
+    single = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    return torch.is_grad_enabled() or x.device.type != "cpu" or not single or not torch.backends.mkldnn.is_available()
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions around a shortcut; the vector scales and shifts between them (Perez et al. 2018, FiLM)."""
 
     def __init__(self, in_channels: int, out_channels: int, vector: int) -> None:
         super().__init__()
         self.norm_in = nn.GroupNorm(8, in_channels)
-        self.conv_in = nn.Conv3d(in_channels, out_channels, 3, padding=1)
+        self.conv_in = Convolution(in_channels, out_channels, 3, padding=1)
         self.film = nn.Linear(vector, 2 * out_channels)
         self.norm_out = nn.GroupNorm(8, out_channels)
-        self.conv_out = _silent(nn.Conv3d(out_channels, out_channels, 3, padding=1))
-        self.shortcut = nn.Identity() if in_channels == out_channels else nn.Conv3d(in_channels, out_channels, 1)
+        self.conv_out = _silent(Convolution(out_channels, out_channels, 3, padding=1))
+        self.shortcut = nn.Identity() if in_channels == out_channels else Convolution(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         """`x` plus what the block adds."""
