@@ -34,6 +34,7 @@ def dataset(tmp_path_factory) -> Path:
     rows = [f"A,{paths['flair']},{paths['t1w']},{paths['lesions']}", "gone,gone.nii.gz,,"]
     (folder / "scans.csv").write_text("\n".join(["subject,flair,t1w,lesion", *rows]))
     words = ["generate", folder / "scans.csv", "--output", folder / "out", "--variants", 2, "--num-lesions", 4]
+    words += ["--diameter-mm", 5, 9]  # large enough for a contrast to be measured
     assert main([str(word) for word in (*words, "--model", "parametric")]) == 2
     return folder / "out"
 
