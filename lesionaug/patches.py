@@ -38,9 +38,10 @@ class PatchGrid:
         shape: tuple[int, int, int],
         spacing_mm: tuple[float, float, float],
         model_spacing_mm: float,
+        zoom: float = 1.0,
     ) -> PatchGrid:
-        """Grid of a patch at the model's spacing."""
-        step = triple(_snap(model_spacing_mm / spacing) for spacing in spacing_mm)
+        """Grid of a patch at the model's spacing, or at so many times that spacing."""
+        step = triple(zoom * _snap(model_spacing_mm / spacing) for spacing in spacing_mm)
         return cls(center, shape, step)
 
     @property

@@ -83,7 +83,7 @@ class LesionSynthesizer:
     def _grid(self, scan: Scan, spec: LesionSpec) -> PatchGrid:
         shape, spacing_mm = self.renderer.patch_shape(spec.extent_mm), self.renderer.spacing_mm
         zoom = patch_zoom(spec.extent_mm, shape, spacing_mm)
-        return PatchGrid.around(spec.center, shape, scan.spacing_mm, zoom * spacing_mm)
+        return PatchGrid.around(spec.center, shape, scan.spacing_mm, spacing_mm, zoom)
 
 
 def paintable(scan: Scan, plan: LesionPlan) -> Mask:

@@ -22,10 +22,8 @@ RIVALS = (
     ("lesionaug", "carvemix"),
     ("lesionaug_halo", "copy_paste"),
     ("lesionaug_halo", "carvemix"),
-    ("lesionaug_halo", "lesionaug"),
-    ("lesionaug_adaptive", "lesionaug"),
 )
-"""Compared besides every arm with `BASELINE`."""
+"""Compared besides every arm with `BASELINE`, and every variety of `lesionaug` with `lesionaug` itself."""
 
 SHARES = ("dice", "nsd")
 """Metrics of which `GAIN` is a meaningful difference."""
@@ -73,7 +71,8 @@ def pairs_of(records: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     """Arms that are compared, of those there are."""
     arms = arms_of(records)
     pairs = [(arm, BASELINE) for arm in arms if arm != BASELINE and BASELINE in arms]
-    return [*pairs, *(pair for pair in RIVALS if set(pair) <= set(arms))]
+    varieties = [(arm, "lesionaug") for arm in arms if arm.startswith("lesionaug_")]
+    return [*pairs, *(pair for pair in (*RIVALS, *varieties) if set(pair) <= set(arms))]
 
 
 def arms_of(records: Sequence[dict[str, Any]]) -> list[str]:

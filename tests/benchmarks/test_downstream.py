@@ -23,7 +23,7 @@ from benchmarks.downstream.cases import Case, Cohort, Fold, drawn_patients, draw
 from benchmarks.downstream.changes import applied, carve_and_mix, difference, unchanged
 from benchmarks.downstream.patches import Ready
 from benchmarks.downstream.quick import Quick, batches, phases_of, predicted, trained
-from benchmarks.downstream.report import Report, draw_table, shared_runs
+from benchmarks.downstream.report import Report, draw_table, pairs_of, shared_runs
 from benchmarks.downstream.runs import Ledger, Run, part_of, planned, read_results
 from benchmarks.downstream.statistics import Differences, compare, detectable, differences, holm, power, signed_rank
 from benchmarks.downstream.study import Study
@@ -231,6 +231,11 @@ def test_each_ablation_spoils_one_thing(tmp_path):
     for name in names:
         rate = arms[name].phases[0].change.probability != usual.phases[0].change.probability
         assert (arms[name].generator != usual.generator) != rate, name
+
+
+def test_what_was_spoilt_is_compared_with_what_was_not():
+    records = records_of({arm: np.zeros((1, 1, 1)) for arm in ("none", "lesionaug", "lesionaug_anywhere")})
+    assert ("lesionaug_anywhere", "lesionaug") in pairs_of(records)
 
 
 def test_another_study_is_not_mixed_in(finished, cohort):
