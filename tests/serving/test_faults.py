@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -14,6 +13,7 @@ from threading import Thread
 import pytest
 from faulty_renderers import BREAKS_THE_GPU, SLOW, with_seeds
 from renderers import assert_same_lesions
+from waiting import END_S, count, eventually
 
 from lesionaug.errors import LesionAugError
 from lesionaug.serving import pool
@@ -23,19 +23,6 @@ from lesionaug.serving.owner import Owner, exists
 from lesionaug.serving.place import Place
 from lesionaug.serving.recipe import Batching, Recipe, Start
 from lesionaug.serving.starting import RenderServer, find_or_start, prepared
-
-END_S = 120.0  # of tests that would otherwise hang; nothing is measured by it
-
-
-def eventually(happens):
-    end_s = time.monotonic() + END_S
-    while not happens():
-        assert time.monotonic() < end_s, "it never happened"
-        time.sleep(0.05)
-
-
-def count(server, what):
-    return ServedRenderer(server.address).status()[what]
 
 
 class Asking(Thread):

@@ -12,6 +12,7 @@ import pytest
 import torch
 from faulty_renderers import RAISES, REFUSES, with_seeds
 from renderers import assert_same_lesions, check_renderer
+from waiting import count, eventually
 
 from lesionaug.errors import LesionAugError, LesionAugWarning
 from lesionaug.serving import late, pool
@@ -135,6 +136,7 @@ def test_the_status_counts(server, request_of_four):
     renderer = ServedRenderer(server.address)
     before = renderer.status()
     renderer(request_of_four)
+    eventually(lambda: count(server, "answered") > before["answered"])
     after = renderer.status()
     assert after["requests"] == before["requests"] + 1
     assert after["answered"] == before["answered"] + 1
@@ -157,10 +159,10 @@ def test_a_wrong_key_is_refused(server, tmp_path):
     wrong = Place(tmp_path / "wrong")
     wrong.prepare()
     wrong.socket.symlink_to(Place(server.address).socket)
-    refused = ServedRenderer(server.address).status()["refused"]
+    refused = count(server, "refused")
     with pytest.raises(LesionAugError, match="Expected the key of the render server"):
         connect(wrong, 30)
-    assert ServedRenderer(server.address).status()["refused"] == refused + 1
+    eventually(lambda: count(server, "refused") == refused + 1)
 
 
 def test_folder_and_key_are_for_the_owner_alone(server, tmp_path):
