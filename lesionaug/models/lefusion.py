@@ -25,7 +25,7 @@ from lesionaug.models.base import PATCH_SHAPES, PaintConditions
 from lesionaug.models.checkpoints import settings_from
 from lesionaug.models.few_steps import sample_in_few_steps
 from lesionaug.models.grain import blur, grain_level, grain_of, masked_median
-from lesionaug.models.softening import as_blurred_as_the_scan, smooth_tissue
+from lesionaug.models.softening import Softness, as_blurred_as_the_scan, smooth_tissue
 from lesionaug.networks.compact import CompactConfig, CompactUNet, restore
 from lesionaug.types import Patches, PatchMasks
 
@@ -45,6 +45,8 @@ class LeFusionConfig:
         num_steps: Network calls per lesion.
         grain: Share of the host's grain that is kept in the lesion, per channel.
         softness: Share of a blurred scan's excess blur that the lesion's rim is given, per channel.
+        spread: Share of the variation that this blur takes which is given back, per channel.
+        peaks: How much further the brightest voxels stand out in a blurred scan, per channel (`Softness`).
         widths: Of the network.
         blocks: Of the network.
         spacing_mm: Of the patches.
@@ -56,7 +58,9 @@ class LeFusionConfig:
     sigma_max: float = 3.0
     num_steps: int = 4
     grain: tuple[float, ...] = (1.0, 0.7, 1.0)
-    softness: tuple[float, ...] = (0.8, 0.6, 0.6)
+    softness: tuple[float, ...] = (0.8, 1.2, 0.6)
+    spread: tuple[float, ...] = (0.0, 1.0, 0.0)
+    peaks: tuple[float, ...] = (1.8, 1.0, 1.0)
     widths: tuple[int, ...] = (24, 48, 96)
     blocks: int = 1
     spacing_mm: float = 1.0
@@ -176,8 +180,7 @@ class LeFusion:
         """The patch with a sampled lesion in it: as blurred and as grainy as the scan, of the contrast asked for."""
         painted = problem.level[:, :, None, None, None] + problem.plateau + lesion
         own = [self.channels.index(channel) for channel in conditions.channels]
-        shares = self._per_channel(self.config.softness, conditions.channels)
-        change, shown = as_blurred_as_the_scan(painted[:, own], conditions, shares)
+        change, shown = as_blurred_as_the_scan(painted[:, own], conditions, self._softness(conditions.channels))
         healthy = smooth_tissue(conditions) + self._grain(conditions)
         painted = torch.where(conditions.mask, healthy, conditions.background) + change
         painted = _match_mean(painted, problem.level[:, own] + conditions.contrast, shown, conditions.mask)
@@ -204,6 +207,10 @@ class LeFusion:
         grain = grain_of(conditions.background, conditions.brain)
         share = self._per_channel(self.config.grain, conditions.channels).to(grain)[:, None, None, None]
         return share * torch.maximum(torch.minimum(grain, limit), -limit)
+
+    def _softness(self, channels: tuple[str, ...]) -> Softness:
+        values = (self.config.softness, self.config.spread, self.config.peaks)
+        return Softness(*(self._per_channel(value, channels) for value in values))
 
     def _per_channel(self, values: tuple[float, ...], channels: tuple[str, ...]) -> Float[Tensor, " channels"]:
         return torch.tensor([values[self.channels.index(channel)] for channel in channels])

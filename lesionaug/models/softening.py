@@ -7,6 +7,8 @@ as far as its blur would have it: less, and its rim looks cut out; more, and the
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -23,27 +25,46 @@ SHARP_HALO = 0.6  # voxels; with it the first voxel outside a lesion in a sharp 
 TIGHT = 2.0  # raters of blurred scans draw lesions tighter than half height: so much more is left outside
 FAINTEST = 0.02  # share of a lesion's contrast below which a halo ends
 CONTINUED = 1.0  # voxels; a halo has the contrast of the rim next to it
+MOST_VARIED = 2.5  # times the variation that a blur has left; beyond, it would be noise that is amplified
+
+
+@dataclass(frozen=True)
+class Softness:
+    """How far lesions follow the blur of a scan, a value for each channel.
+
+    Args:
+        blur: Part of the scan's excess blur that a lesion is given.
+        spread: Part of the variation within a lesion that this blur takes, given back.
+        peaks: Factor by which voxels above a lesion's mean contrast rise further above it, and by which those below
+            come closer to it, where a scan is blurred throughout; sharp scans have none of it.
+    """
+
+    blur: Float[Tensor, " channels"]
+    spread: Float[Tensor, " channels"]
+    peaks: Float[Tensor, " channels"]
 
 
 def as_blurred_as_the_scan(
-    painted: Patches, conditions: PaintConditions, shares: Float[Tensor, " channels"]
+    painted: Patches, conditions: PaintConditions, softness: Softness
 ) -> tuple[Patches, Patches]:
     """Blur the change that a lesion makes to the smooth tissue below it, and let it fall off at its rim.
 
     Args:
         painted: A lesion as sharp as those learnt from.
         conditions: Where it is painted.
-        shares: Part of the scan's excess blur that each channel is given.
+        softness: How much of that.
 
     Returns:
         The change, and the share of the lesion's contrast that each voxel shows: zero where nothing is painted.
     """
     tissue = conditions.brain & ~conditions.mask
     excess = excess_blur(scanner_blur(conditions.background, tissue, conditions.mask))
-    sigmas = excess * shares.to(excess)[:, None]
+    sigmas = excess * softness.blur.to(excess)[:, None]
     mask = conditions.mask.expand_as(painted).to(painted)
     inside = blur_each(mask, sigmas).clamp(min=1e-3)
-    change = blur_each((painted - smooth_tissue(conditions)) * mask, sigmas) / inside
+    sharp = (painted - smooth_tissue(conditions)) * mask
+    change = as_varied(blur_each(sharp, sigmas) / inside, sharp, mask, softness.spread)
+    change = peaked(change, mask, 1 + (_per_channel(softness.peaks, change) - 1) * _blurred(excess))
     shown = fading(inside, mask, sigmas)
     if conditions.halo is not None:
         wanted = conditions.halo.to(mask.device)[:, None, None, None, None]
@@ -55,6 +76,30 @@ def as_blurred_as_the_scan(
 def smooth_tissue(conditions: PaintConditions) -> Patches:
     """The background without its grain."""
     return conditions.background - grain_of(conditions.background, conditions.brain)
+
+
+def as_varied(change: Patches, sharp: Patches, mask: Patches, shares: Float[Tensor, " channels"]) -> Patches:
+    """Give a blurred lesion back what it varied before: heterogeneity is no grain, and a scan's blur leaves it.
+
+    Args:
+        change: What is blurred.
+        sharp: The same before that.
+        mask: Ones and zeros, for each channel.
+        shares: Of the lost variation, in each channel.
+    """
+    mean, sd = _moments(change, mask)
+    lost = (_moments(sharp, mask)[1] / sd.clamp(min=1e-3)).clamp(1, MOST_VARIED) - 1
+    return mean + (1 + _per_channel(shares, change) * lost) * (change - mean)
+
+
+def peaked(change: Patches, mask: Patches, factors: Patches) -> Patches:
+    """Stretch what exceeds a lesion's mean contrast and squeeze what falls short of it.
+
+    A lesion in a blurred scan is a hill: many voxels on its flanks, few near its summit.
+    """
+    mean, _ = _moments(change, mask)
+    beyond = change - mean
+    return mean + torch.where(beyond * mean > 0, beyond * factors, beyond / factors)
 
 
 def fading(inside: Patches, mask: Patches, sigmas: Float[Tensor, "batch channels 3"]) -> Patches:
@@ -92,3 +137,15 @@ def continued(change: Patches, mask: Patches) -> Patches:
 def _blurred(sigmas: Float[Tensor, "batch channels 3"]) -> Patches:
     """From zero for a sharp scan to one."""
     return ((sigmas**2).mean(dim=2) / FULLY_BLURRED**2).clamp(max=1)[:, :, None, None, None]
+
+
+def _moments(values: Patches, mask: Patches) -> tuple[Patches, Patches]:
+    """Mean and standard deviation in the mask, of each lesion and channel."""
+    axes = (2, 3, 4)
+    voxels = mask.sum(dim=axes, keepdim=True).clamp(min=1)
+    mean = (values * mask).sum(dim=axes, keepdim=True) / voxels
+    return mean, (((values - mean) ** 2 * mask).sum(dim=axes, keepdim=True) / voxels).sqrt()
+
+
+def _per_channel(values: Float[Tensor, " channels"], like: Patches) -> Float[Tensor, "channels 1 1 1"]:
+    return values.to(like)[:, None, None, None]

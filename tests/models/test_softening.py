@@ -7,7 +7,7 @@ import torch
 
 from lesionaug.models.base import PaintConditions
 from lesionaug.models.grain import blur_each, scanner_blur
-from lesionaug.models.softening import as_blurred_as_the_scan
+from lesionaug.models.softening import Softness, as_blurred_as_the_scan, smooth_tissue
 
 SHARP = (0.3, 0.3, 0.3)
 THICK_SLICES = (0.6, 0.6, 1.2)
@@ -23,10 +23,26 @@ def scan(widths, seed=0):
     return PaintConditions(background, ("flair",), mask, torch.ones_like(mask), torch.ones(1, 1))
 
 
+def softness(blur=1.0, spread=0.0, peaks=1.0):
+    return Softness(*(torch.tensor([value]) for value in (blur, spread, peaks)))
+
+
 def softened(widths, *, halo=False):
     conditions = replace(scan(widths), halo=torch.tensor([halo]))
     flat = torch.full_like(conditions.background, 10.0)
-    return as_blurred_as_the_scan(flat, conditions, torch.ones(1))
+    return as_blurred_as_the_scan(flat, conditions, softness())
+
+
+def change_of_a_varied_lesion(widths, **follows):
+    """In its label, of mean ten and a standard deviation of two, painted with its whole contrast."""
+    conditions = replace(scan(widths), halo=torch.tensor([True]))
+    varied = 10 + 2 * torch.randn(conditions.background.shape, generator=torch.Generator().manual_seed(1))
+    change, _ = as_blurred_as_the_scan(varied + smooth_tissue(conditions), conditions, softness(**follows))
+    return change[conditions.mask]
+
+
+def skewness(values):
+    return (((values - values.mean()) / values.std()) ** 3).mean().item()
 
 
 def test_blur_is_found_along_each_axis():
@@ -67,3 +83,33 @@ def test_a_halo_is_wider_in_a_blurred_scan_and_along_its_blurred_axis():
     sharp, thick, blurred = (softened(widths, halo=True)[1][0, 0] for widths in (SHARP, THICK_SLICES, BLURRED))
     assert sharp.sum() < thick.sum() < blurred.sum()
     assert thick[16, 16, 10] > thick[10, 16, 16]
+
+
+@pytest.mark.parametrize("given_back", [0.0, 0.5, 1.0])
+def test_a_blurred_lesion_varies_again_as_far_as_asked(given_back):
+    blurred, restored = (change_of_a_varied_lesion(THICK_SLICES, spread=share) for share in (0.0, given_back))
+    assert blurred.std() < 1.5
+    wanted = blurred.std() + given_back * (2 - blurred.std())
+    assert restored.std().item() == pytest.approx(wanted.item(), rel=0.05)
+    assert restored.mean().item() == pytest.approx(blurred.mean().item(), rel=1e-3)
+    assert torch.corrcoef(torch.stack([blurred, restored]))[0, 1] > 0.999
+
+
+def test_little_that_a_blur_left_is_not_blown_up():
+    nearly_flat, restored = (change_of_a_varied_lesion(BLURRED, blur=4.0, spread=share) for share in (0.0, 1.0))
+    assert restored.std() <= 2.51 * nearly_flat.std()
+
+
+def test_the_brightest_voxels_stand_out_in_blurred_scans_alone():
+    for widths, stands_out in ((SHARP, False), (BLURRED, True)):
+        plain, peaked = (change_of_a_varied_lesion(widths, blur=0.3, peaks=peaks) for peaks in (1.0, 1.8))
+        assert (skewness(peaked) > skewness(plain) + 0.3) == stands_out
+        assert torch.equal(plain.argsort(), peaked.argsort())
+        assert torch.equal(plain, peaked) != stands_out
+
+
+def test_a_dark_lesion_has_its_peak_in_the_dark():
+    conditions = replace(scan(BLURRED), halo=torch.tensor([True]))
+    varied = -10 + 2 * torch.randn(conditions.background.shape, generator=torch.Generator().manual_seed(1))
+    change, _ = as_blurred_as_the_scan(varied + smooth_tissue(conditions), conditions, softness(0.3, peaks=1.8))
+    assert skewness(change[conditions.mask]) < -0.3
