@@ -114,7 +114,7 @@ def runs(config: BenchBaselines, host: Scan, donor: Scan) -> dict[str, Callable[
     import torch
 
     from benchmarks.baselines import carvemix, copy_paste, donors_in
-    from lesionaug.prior import PlanOptions
+    from lesionaug.plan_options import PlanOptions
     from lesionaug.synthesis import load_synthesizer
 
     donors, options = donors_in(donor, "donor"), PlanOptions(num_lesions=config.lesions)

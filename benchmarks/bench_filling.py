@@ -21,7 +21,7 @@ from benchmarks.realism.twosample import TwoSample, in_host_auc
 from benchmarks.result_files import write_result
 from lesionaug.assemble import assemble_scan
 from lesionaug.filling import fill_lesions, level_of
-from lesionaug.prior import PlanOptions
+from lesionaug.plan_options import PlanOptions
 from lesionaug.scan import LesionPlan, Scan
 from lesionaug.synthesis import LesionSynthesizer, load_synthesizer
 

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from benchmarks.realism.generator import scan_of
 from benchmarks.realism.hosts import HostScan, load_host
 from benchmarks.realism.shape import lesions_with_boxes
-from lesionaug.prior import PlanOptions
+from lesionaug.plan_options import PlanOptions
 from lesionaug.synthesis import LesionSynthesizer, load_synthesizer
 
 PLANES = ("sagittal", "coronal", "axial")

@@ -135,7 +135,7 @@ def _scan(head: Head) -> Scan:
 def _plan(synthesizer: LesionSynthesizer, scan: Scan, work: Work, index: int) -> LesionPlan:
     import torch
 
-    from lesionaug.prior import PlanOptions
+    from lesionaug.plan_options import PlanOptions
 
     generator = torch.Generator().manual_seed(work.seed + index)
     plan = synthesizer.plan(scan, generator, PlanOptions(num_lesions=work.lesions))

@@ -16,7 +16,7 @@ _HOME = {
     "Scan": "lesionaug.scan",
     "ScanParts": "lesionaug.scan_parts",
     "LesionPrior": "lesionaug.prior",
-    "PlanOptions": "lesionaug.prior",
+    "PlanOptions": "lesionaug.plan_options",
     "LesionAugmenter": "lesionaug.augmenter",
     "lesion_augmenter": "lesionaug.augmenter",
     "LesionSynthesizer": "lesionaug.synthesis",
@@ -47,7 +47,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from lesionaug.augmenter import LesionAugmenter, lesion_augmenter
-    from lesionaug.prior import LesionPrior, PlanOptions
+    from lesionaug.plan_options import PlanOptions
+    from lesionaug.prior import LesionPrior
     from lesionaug.scan import LesionPlan, LesionSpec, Scan
     from lesionaug.scan_parts import ScanParts
     from lesionaug.serving.client import ServedRenderer

@@ -17,7 +17,7 @@ import torch
 
 from lesionaug.errors import LesionAugError, LesionAugWarning
 from lesionaug.loaded import ModelChoice, loaded_prior, loaded_synthesizer
-from lesionaug.prior import PlanOptions
+from lesionaug.plan_options import PlanOptions
 from lesionaug.scan import LesionPlan
 from lesionaug.scan_parts import ScanParts
 from lesionaug.serving.errors import LateRenderError

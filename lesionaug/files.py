@@ -16,7 +16,7 @@ from lesionaug.checks import binary_mask
 from lesionaug.errors import LesionAugError
 from lesionaug.io import NiftiImage, mask_like, nifti_bytes, read_intensities, read_mask, read_nifti, sha256_of
 from lesionaug.loaded import ModelChoice, loaded_synthesizer
-from lesionaug.prior import PlanOptions
+from lesionaug.plan_options import PlanOptions
 from lesionaug.record import InputFile, Record, versions
 from lesionaug.rendering import Progress
 from lesionaug.scan import CHANNELS, LesionPlan, Scan

@@ -6,7 +6,6 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,10 +13,9 @@ from scipy.spatial import cKDTree
 
 from lesionaug.distributions import uniform, uniform_between
 from lesionaug.errors import LesionAugError, LesionAugWarning
+from lesionaug.plan_options import PlanOptions
+from lesionaug.prior_tables import PriorTables
 from lesionaug.scan import CHANNELS, REGIONS, LesionPlan, LesionSpec, Scan
-
-if TYPE_CHECKING:
-    from lesionaug.prior import LesionPrior, PlanOptions
 
 TRIES = 40  # centres tried per lesion
 FAILURES = 25  # lesions in a row that did not fit, after which the scan counts as full
@@ -39,7 +37,7 @@ class Size:
         return (6 * self.volume_mm3 / math.pi) ** (1 / 3)
 
 
-def plan_lesions(prior: LesionPrior, scan: Scan, generator: torch.Generator, options: PlanOptions) -> LesionPlan:
+def plan_lesions(prior: PriorTables, scan: Scan, generator: torch.Generator, options: PlanOptions) -> LesionPlan:
     """See `LesionPrior.sample`."""
     room = Room.of(scan, options)
     rows = [CHANNELS.index(channel) for channel in scan.channels]
@@ -66,7 +64,7 @@ class _Goal:
     load_mm3: float | None
 
     @classmethod
-    def draw(cls, prior: LesionPrior, options: PlanOptions, generator: torch.Generator) -> _Goal:
+    def draw(cls, prior: PriorTables, options: PlanOptions, generator: torch.Generator) -> _Goal:
         if options.load_ml is not None:
             return cls(None, 1000 * uniform_between(options.load_ml, generator))
         wanted = options.num_lesions
@@ -101,7 +99,7 @@ class _Goal:
 
 
 def _placed(
-    prior: LesionPrior, room: Room, goal: _Goal, options: PlanOptions, generator: torch.Generator
+    prior: PriorTables, room: Room, goal: _Goal, options: PlanOptions, generator: torch.Generator
 ) -> Iterator[tuple[Size, tuple[int, int, int]]]:
     """Lesions and their centres until the goal is reached or the scan is full.
 
@@ -123,7 +121,7 @@ def _placed(
 
 
 def _drawn(
-    prior: LesionPrior,
+    prior: PriorTables,
     room: Room,
     goal: _Goal,
     reached: tuple[int, float],
@@ -144,7 +142,7 @@ def _drawn(
 
 
 def draw_size(
-    prior: LesionPrior,
+    prior: PriorTables,
     region: int,
     diameter_mm: tuple[float, float] | None,
     largest_mm3: float,

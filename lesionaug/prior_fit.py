@@ -1,11 +1,7 @@
-"""Fit a `LesionPrior` to delineated lesions.
-
-The packaged one: `python -m lesionaug.prior_fit SHARED_DATA OUTPUT.json`.
-"""
+"""From delineated lesions to the tables of a prior."""
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,7 +20,7 @@ from lesionaug.contrast import REFERENCE_MM3, ContrastModel, measure
 from lesionaug.distributions import ConditionalQuantiles, Quantiles
 from lesionaug.errors import LesionAugError
 from lesionaug.io import read_nifti
-from lesionaug.prior import LesionPrior
+from lesionaug.prior_tables import PriorTables
 from lesionaug.scan import CHANNELS, REGIONS, Scan
 from lesionaug.types import triple
 
@@ -87,15 +83,13 @@ class _Lesions:
     centroid: np.ndarray  # voxels
 
 
-def fit_prior(
-    masks: Sequence[str | Path | ObservedScan], imaged: Sequence[ObservedScan] = (), source: str = ""
-) -> LesionPrior:
-    """Sizes and numbers from masks, contrast from imaged scans.
+def fit_tables(masks: Sequence[str | Path | ObservedScan], contrast: ContrastModel, source: str = "") -> PriorTables:
+    """Sizes and numbers from masks.
 
     Args:
         masks: Paths of NIfTI masks, or scans; with a brain mask, sizes depend on region.
-        imaged: Scans with images; without any the packaged prior's contrast is kept.
-        source: Said in the prior.
+        contrast: How bright lesions are, which masks do not tell.
+        source: Said in the tables.
 
     Raises:
         LesionAugError: There are no lesions to fit to.
@@ -108,11 +102,11 @@ def fit_prior(
         raise LesionAugError(f"Expected at least two lesions to fit to, got {len(volume)}; hand in more masks")
     region = np.concatenate([lesion_regions(scan, lesions) for scan, lesions in zip(scans, measured, strict=True)])
     stretch = np.log(extent) - np.log((6 * volume / np.pi) ** (1 / 3))
-    return LesionPrior(
+    return PriorTables(
         count=Quantiles.of([len(lesions.volume_mm3) for lesions in measured]),
         log_volume=tuple(_log_volume(volume, region == index + 1) for index in range(len(REGIONS))),
         log_stretch=ConditionalQuantiles.of(np.log(volume), stretch),
-        contrast=fit_contrast(imaged) if imaged else LesionPrior.load().contrast,
+        contrast=contrast,
         source=source or f"{len(scans)} masks, {len(volume)} lesions",
     )
 
@@ -258,24 +252,3 @@ def _covariance(sample: np.ndarray) -> np.ndarray:
     count = np.maximum(known.T.astype(float) @ known, 1)
     values, vectors = np.linalg.eigh(filled.T @ filled / count)
     return (vectors * np.maximum(values, 1e-3)) @ vectors.T
-
-
-def packaged_prior(data: Path) -> LesionPrior:
-    """The prior that comes with the package."""
-    masks = sorted((data / "open_ms/masks_1mm").glob("*_lesion.nii.gz"))
-    sized = [ObservedScan.read(path, str(path).replace("_lesion", "_brainmask")) for path in masks]
-    folders = [data / "open_ms/subjects_mni/patient07", data / "open_ms/subjects_mni/patient19"]
-    folders += [data / "mslesseg" / name for name in ("P14_T1", "P14_T2", "P14_T3", "P18_T1")]
-    imaged = [_imaged(folder) for folder in folders]
-    source = f"sizes: {len(sized)} patients of open_ms; contrast: open_ms 07 and 19, MSLesSeg P14 and P18"
-    return fit_prior(sized, imaged, source)
-
-
-def _imaged(folder: Path) -> ObservedScan:
-    files = {"flair": folder / "flair.nii.gz", "t1w": folder / "t1.nii.gz", "t2w": folder / "t2.nii.gz"}
-    present = {channel: path for channel, path in files.items() if path.exists()}
-    return ObservedScan.read(folder / "lesion.nii.gz", folder / "brainmask.nii.gz", present, folder.name.split("_")[0])
-
-
-if __name__ == "__main__":
-    packaged_prior(Path(sys.argv[1])).save(sys.argv[2])

@@ -14,7 +14,8 @@ import torch
 
 from lesionaug.intensity import Scale, robust_scale
 from lesionaug.patches import PatchGrid, cut, cut_mask, uncut, uncut_mask
-from lesionaug.prior import LesionPrior, PlanOptions
+from lesionaug.plan_options import PlanOptions
+from lesionaug.prior import LesionPrior
 from lesionaug.rendering import (
     DiffusionRenderer,
     LesionRequest,

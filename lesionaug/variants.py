@@ -23,7 +23,7 @@ from torch import Tensor
 from lesionaug.cache import COMPRESSION, digest_of, put_or_warn
 from lesionaug.errors import LesionAugError
 from lesionaug.loaded import ModelChoice, loaded_prior
-from lesionaug.prior import PlanOptions
+from lesionaug.plan_options import PlanOptions
 from lesionaug.scan import LesionPlan, Scan
 from lesionaug.store import FolderStore, Store
 

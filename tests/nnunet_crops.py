@@ -14,7 +14,7 @@ from lesionaug.integrations.nnunet.schedule import Chance, Share
 from scans import small_scan
 
 from lesionaug.loaded import ModelChoice, loaded_here
-from lesionaug.prior import PlanOptions
+from lesionaug.plan_options import PlanOptions
 
 ROLES = Roles((("flair", 2), ("t1w", 0)), lesion=2, lesions=(2,), ignore=3)
 KEPT = (24, 28, 24)

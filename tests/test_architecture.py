@@ -24,10 +24,13 @@ LAYERS = (
         "threads",
         "distributions",
         "contrast",
+        "plan_options",
     },
-    {"store", "fingerprint"},
-    {"models"},
-    {"anatomy", "prior", "prior_fit", "planning", "evolution", "filling", "rendering"},
+    {"store", "fingerprint", "prior_tables"},
+    {"models", "planning"},
+    {"anatomy", "evolution", "filling", "rendering"},
+    {"prior_fit"},
+    {"prior"},
     {"cache", "serving"},
     {"synthesis", "assemble", "loaded", "record"},
     {
@@ -48,7 +51,7 @@ LAYERS = (
 )
 """A room sees its own layer and those before it."""
 
-PRETRAIN_SEES = LAYERS.index({"models"}) + 1
+PRETRAIN_SEES = LAYERS.index({"prior"})
 PRETRAIN_COMMAND = "lesionaug.commands.pretrain"
 """The one module that sees `pretrain`, and only when a program of it is called."""
 

@@ -19,8 +19,8 @@ from lesionaug.assemble import assemble_scan
 from lesionaug.cli import COMMANDS, command_class
 from lesionaug.demo import simulated_flair
 from lesionaug.io import nifti_bytes, read_nifti, sha256_of
+from lesionaug.plan_options import PlanOptions
 from lesionaug.preview import save_preview
-from lesionaug.prior import PlanOptions
 
 FEW = ("--num-lesions", 3)
 

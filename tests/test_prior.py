@@ -11,8 +11,9 @@ import torch
 from lesionaug.contrast import measure
 from lesionaug.distributions import ConditionalQuantiles, Quantiles
 from lesionaug.errors import LesionAugError, LesionAugWarning
+from lesionaug.plan_options import PlanOptions
 from lesionaug.planning import draw_size
-from lesionaug.prior import LesionPrior, PlanOptions
+from lesionaug.prior import LesionPrior
 from lesionaug.prior_fit import ObservedScan, fit_contrast, measure_lesions
 from lesionaug.scan import REGIONS, LesionPlan, Scan
 

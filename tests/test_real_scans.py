@@ -7,7 +7,7 @@ import torch
 
 from lesionaug.assemble import assemble_scan
 from lesionaug.intensity import lesion_contrast, robust_scale
-from lesionaug.prior import PlanOptions
+from lesionaug.plan_options import PlanOptions
 from lesionaug.synthesis import load_synthesizer
 
 pytestmark = pytest.mark.realdata

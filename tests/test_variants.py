@@ -16,7 +16,8 @@ from phantom_subjects import PARAMETRIC, assert_same, seeded, small_phantom, sub
 from lesionaug import RenderMSLesions, SyntheticMSLesion, assemble, cache
 from lesionaug.errors import LesionAugError, LesionAugWarning
 from lesionaug.loaded import ModelChoice
-from lesionaug.prior import LesionPrior, PlanOptions
+from lesionaug.plan_options import PlanOptions
+from lesionaug.prior import LesionPrior
 from lesionaug.serving.errors import LateRenderError
 from lesionaug.store import FolderStore
 from lesionaug.subjects import SubjectKeys

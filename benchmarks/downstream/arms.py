@@ -20,7 +20,7 @@ from benchmarks.downstream.curriculum import Course, Curriculum
 from lesionaug.checks import check_known
 from lesionaug.errors import LesionAugError
 from lesionaug.loaded import ModelChoice
-from lesionaug.prior import PlanOptions
+from lesionaug.plan_options import PlanOptions
 
 ONE_SIZE_MM = 5.0
 """Diameter of all lesions where sizes do not vary: that of the median lesion of patients and a little more."""

@@ -21,7 +21,7 @@ from lesionaug.cache import RENDER_VERSION
 from lesionaug.errors import LesionAugError
 from lesionaug.fingerprint import fingerprint
 from lesionaug.loaded import ModelChoice, loaded_prior, loaded_synthesizer
-from lesionaug.prior import PlanOptions
+from lesionaug.plan_options import PlanOptions
 from lesionaug.scan import Scan
 from lesionaug.store import FolderStore
 from lesionaug.variants import VoxelChange, changed_voxels, put_voxels

@@ -22,7 +22,8 @@ from benchmarks.realism.placement import Room
 from benchmarks.realism.shape import lesions_of
 from lesionaug.anatomy import anatomy_from_images
 from lesionaug.models.base import PATCH_SHAPES, MaskConditions
-from lesionaug.prior import LesionPrior, PlanOptions
+from lesionaug.plan_options import PlanOptions
+from lesionaug.prior import LesionPrior
 from lesionaug.prior_fit import control_extent_mm
 from lesionaug.rendering import DiffusionRenderer
 from lesionaug.scan import LesionPlan, LesionSpec, Scan

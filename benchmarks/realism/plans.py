@@ -24,7 +24,7 @@ from lesionaug.anatomy.atlas import MAPS, Atlas, packaged_atlas
 from lesionaug.anatomy.atlas_fit import location_map
 from lesionaug.anatomy.location import location_weight
 from lesionaug.prior import LesionPrior
-from lesionaug.prior_fit import ObservedScan, fit_prior, measure_lesions
+from lesionaug.prior_fit import ObservedScan, measure_lesions
 from lesionaug.scan import Scan
 
 Array = np.ndarray
@@ -192,7 +192,7 @@ def split_half_plans(patients: Patients, sites: Sequence[Site], splits: int, pla
     for split in range(splits):
         order = rng.permutation(len(patients.names))
         own, other = order[:half], order[half : 2 * half]
-        prior = fit_prior([patients.scans[i] for i in own])
+        prior = LesionPrior.fit([patients.scans[i] for i in own])
         density = location_map(packaged_atlas(), shared() / "data", [patients.names[i] for i in own])
         made = plans_on(sites, prior, plans, 100_000 * (seed + split), density)
         found.append(distances(pooled(made), patients.lesions.of(other)))

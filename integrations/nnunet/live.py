@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lesionaug.errors import LesionAugError, LesionAugWarning
 from lesionaug.loaded import loaded_prior
-from lesionaug.prior import PlanOptions
+from lesionaug.plan_options import PlanOptions
 from lesionaug.rendering import Renderer
 from lesionaug.scan import Scan
 from lesionaug.serving.errors import LateRenderError

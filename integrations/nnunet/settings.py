@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from lesionaug.checks import check_known
 from lesionaug.errors import LesionAugError
 from lesionaug.loaded import ModelChoice
-from lesionaug.prior import PlanOptions
+from lesionaug.plan_options import PlanOptions
 from lesionaug.scan import CHANNELS
 from lesionaug.serving.late import Patience
 

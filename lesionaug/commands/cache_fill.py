@@ -102,7 +102,7 @@ class CacheFill:
 
     def run(self) -> None:
         """Render what is missing."""
-        from lesionaug.prior import PlanOptions
+        from lesionaug.plan_options import PlanOptions
 
         PlanOptions(**self.variety.arguments())  # says what is wrong before anything is read
         scans = self._scans()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lesionaug.loaded import ModelChoice
-    from lesionaug.prior import PlanOptions
+    from lesionaug.plan_options import PlanOptions
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Lesions:
 
     def plan_options(self) -> PlanOptions:
         """For the synthesiser."""
-        from lesionaug.prior import PlanOptions
+        from lesionaug.plan_options import PlanOptions
 
         return PlanOptions(
             num_lesions=self.num_lesions,

@@ -9,7 +9,7 @@ from pathlib import Path
 from lesionaug.dataset.atomic import write_atomically
 from lesionaug.errors import LesionAugError
 from lesionaug.loaded import ModelChoice, loaded_prior
-from lesionaug.prior import PlanOptions
+from lesionaug.plan_options import PlanOptions
 from lesionaug.record import versions
 
 FILE = "generate.json"
