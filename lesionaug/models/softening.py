@@ -1,8 +1,8 @@
 """Lesions as blurred as the scan they are painted into.
 
-A part of a lesion's blur lies outside its label: partial volume. Where that may be painted (`halo`), a lesion is flat
-in its label and falls off around it. Where nothing may be painted outside, its contrast falls off inside instead, half
-as far as its blur would have it: less, and its rim looks cut out; more, and the label holds what nobody can see.
+A part of a lesion's blur lies outside its label: partial volume. Where that may be painted (`halo`), a lesion is almost
+flat in its label and falls off around it. Where nothing may be painted outside, its contrast falls off inside instead,
+half as far as its blur would have it: less, and its rim looks cut out; more, and the label holds what nobody can see.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from lesionaug.types import Patches
 
 FOOT = 0.2  # share of a lesion's voxels that a blurred scan hardly shows
 FLANK = 0.9  # of the way from foot to summit at which a blurred lesion is as bright as it gets
-FADES = 0.5  # of the way to such a hill
+FADES = 0.5  # of the way to such a hill, where nothing may be painted outside
+FADES_IN_HALO = 0.1  # of the way, where the rest of the slope lies outside; without it halos have a visible step
 FULLY_BLURRED = 0.7  # voxels of excess blur from which a scan counts as blurred throughout
 SHARP_HALO = 0.6  # voxels; with it the first voxel outside a lesion in a sharp scan is as bright as in patients
 TIGHT = 2.0  # raters of blurred scans draw lesions tighter than half height: so much more is left outside
@@ -65,10 +66,12 @@ def as_blurred_as_the_scan(
     sharp = (painted - smooth_tissue(conditions)) * mask
     change = as_varied(blur_each(sharp, sigmas) / inside, sharp, mask, softness.spread)
     change = peaked(change, mask, 1 + (_per_channel(softness.peaks, change) - 1) * _blurred(excess))
-    shown = fading(inside, mask, sigmas)
+    fading = _blurred(sigmas) * (1 - hill(inside, mask))
+    shown = (1 - FADES * fading) * mask
     if conditions.halo is not None:
         wanted = conditions.halo.to(mask.device)[:, None, None, None, None]
-        shown = torch.where(wanted, halo(mask, excess) * conditions.brain, shown)
+        slope = halo(mask, excess) * (1 - FADES_IN_HALO * fading * mask) * conditions.brain
+        shown = torch.where(wanted, slope, shown)
         change = torch.where(conditions.mask, change, continued(change, mask))
     return change * shown, shown
 
@@ -102,19 +105,17 @@ def peaked(change: Patches, mask: Patches, factors: Patches) -> Patches:
     return mean + torch.where(beyond * mean > 0, beyond * factors, beyond / factors)
 
 
-def fading(inside: Patches, mask: Patches, sigmas: Float[Tensor, "batch channels 3"]) -> Patches:
-    """Share of a lesion's contrast that its voxels show: one in a sharp scan, half way to a hill in a blurred one.
+def hill(inside: Patches, mask: Patches) -> Patches:
+    """How bright a wholly blurred lesion is in its label: from zero at its foot to one on its summit.
 
     Args:
         inside: The mask, blurred.
         mask: Ones and zeros, for each channel.
-        sigmas: What it was blurred with, voxels.
     """
     values = torch.where(mask > 0, inside, torch.nan).flatten(2)
     foot = values.nanquantile(FOOT, dim=2)[:, :, None, None, None]
     summit = (inside * mask).amax(dim=(2, 3, 4), keepdim=True)
-    hill = ((inside - foot) / (FLANK * (summit - foot)).clamp(min=1e-3)).clamp(0, 1)
-    return (1 - FADES * _blurred(sigmas) * (1 - hill)) * mask
+    return ((inside - foot) / (FLANK * (summit - foot)).clamp(min=1e-3)).clamp(0, 1)
 
 
 def halo(mask: Patches, excess: Float[Tensor, "batch channels 3"]) -> Patches:

@@ -34,11 +34,11 @@ def softened(widths, *, halo=False):
 
 
 def change_of_a_varied_lesion(widths, **follows):
-    """In its label, of mean ten and a standard deviation of two, painted with its whole contrast."""
+    """In its label, of mean ten and a standard deviation of two, before it fades."""
     conditions = replace(scan(widths), halo=torch.tensor([True]))
     varied = 10 + 2 * torch.randn(conditions.background.shape, generator=torch.Generator().manual_seed(1))
-    change, _ = as_blurred_as_the_scan(varied + smooth_tissue(conditions), conditions, softness(**follows))
-    return change[conditions.mask]
+    change, shown = as_blurred_as_the_scan(varied + smooth_tissue(conditions), conditions, softness(**follows))
+    return (change / shown)[conditions.mask]
 
 
 def skewness(values):
@@ -70,9 +70,11 @@ def test_it_is_soft_along_the_axis_that_is_blurred():
 
 
 @pytest.mark.parametrize("widths", [SHARP, THICK_SLICES, BLURRED])
-def test_with_a_halo_a_lesion_is_whole_in_its_label_and_falls_off_around_it(widths):
+def test_with_a_halo_a_lesion_is_nearly_whole_in_its_label_and_falls_off_around_it(widths):
     _, shown = softened(widths, halo=True)
-    assert (shown[scan(widths).mask] == 1).all()
+    rim, core = shown[0, 0, 12, 12, 12], shown[0, 0, 16, 16, 16]
+    assert (rim == 1) if widths == SHARP else (0.85 < rim < 1)
+    assert core == 1 == shown.max()
     outward = shown[0, 0, 16, 16, :12].flip(0)
     assert 0 < outward[0] < 1
     assert (outward.diff() <= 0).all()
