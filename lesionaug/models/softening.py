@@ -1,8 +1,9 @@
 """Lesions as blurred as the scan they are painted into.
 
-A part of a lesion's blur lies outside its label: partial volume. Where that may be painted (`halo`), a lesion is almost
-flat in its label and falls off around it. Where nothing may be painted outside, its contrast falls off inside instead,
-half as far as its blur would have it: less, and its rim looks cut out; more, and the label holds what nobody can see.
+A part of a lesion's blur lies outside its label: partial volume. Where that may be painted (`halo`), the slope of a
+lesion's edge is the scan's, and goes on beyond the label. Where nothing may be painted outside, its contrast falls off
+inside instead, half as far as its blur would have it: less, and its rim looks cut out; more, and the label holds what
+nobody can see.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from lesionaug.types import Patches
 FOOT = 0.2  # share of a lesion's voxels that a blurred scan hardly shows
 FLANK = 0.9  # of the way from foot to summit at which a blurred lesion is as bright as it gets
 FADES = 0.5  # of the way to such a hill, where nothing may be painted outside
-FADES_IN_HALO = 0.1  # of the way, where the rest of the slope lies outside; without it halos have a visible step
 FULLY_BLURRED = 0.7  # voxels of excess blur from which a scan counts as blurred throughout
 SHARP_HALO = 0.6  # voxels; with it the first voxel outside a lesion in a sharp scan is as bright as in patients
-TIGHT = 2.0  # raters of blurred scans draw lesions tighter than half height: so much more is left outside
+TIGHT = 0.65  # voxels; so far inside half height do raters of blurred scans draw their contour
+RIM = 0.3  # of what a sharp lesion loses at its rim is given back where the scan's own slope takes its place
+RIM_WIDTH = 1.0  # voxels
+DIMMEST_RIM = 0.3  # of the core
+EDGE = 1e-4  # keeps what is divided by and what is inverted from its ends
 FAINTEST = 0.02  # share of a lesion's contrast below which a halo ends
 CONTINUED = 1.0  # voxels; a halo has the contrast of the rim next to it
 MOST_VARIED = 2.5  # times the variation that a blur has left; beyond, it would be noise that is amplified
@@ -65,14 +69,13 @@ def as_blurred_as_the_scan(
     inside = blur_each(mask, sigmas).clamp(min=1e-3)
     sharp = (painted - smooth_tissue(conditions)) * mask
     change = as_varied(blur_each(sharp, sigmas) / inside, sharp, mask, softness.spread)
-    change = peaked(change, mask, 1 + (_per_channel(softness.peaks, change) - 1) * _blurred(excess))
-    fading = _blurred(sigmas) * (1 - hill(inside, mask))
-    shown = (1 - FADES * fading) * mask
+    shown, blurred = fading(inside, mask, sigmas), _blurred(excess)
     if conditions.halo is not None:
-        wanted = conditions.halo.to(mask.device)[:, None, None, None, None]
-        slope = halo(mask, excess) * (1 - FADES_IN_HALO * fading * mask) * conditions.brain
-        shown = torch.where(wanted, slope, shown)
-        change = torch.where(conditions.mask, change, continued(change, mask))
+        beyond = conditions.halo.to(mask.device)[:, None, None, None, None]
+        shown = torch.where(beyond, slope(mask, excess) * conditions.brain, shown)
+        change = torch.where(beyond, change / rim(mask, blurred), change)
+    change = peaked(change, mask, 1 + (_per_channel(softness.peaks, change) - 1) * blurred)
+    change = torch.where(conditions.mask, change, continued(change, mask))
     return change * shown, shown
 
 
@@ -105,28 +108,44 @@ def peaked(change: Patches, mask: Patches, factors: Patches) -> Patches:
     return mean + torch.where(beyond * mean > 0, beyond * factors, beyond / factors)
 
 
-def hill(inside: Patches, mask: Patches) -> Patches:
-    """How bright a wholly blurred lesion is in its label: from zero at its foot to one on its summit.
+def fading(inside: Patches, mask: Patches, sigmas: Float[Tensor, "batch channels 3"]) -> Patches:
+    """Share of a lesion's contrast that its voxels show: one in a sharp scan, half way to a hill in a blurred one.
 
     Args:
         inside: The mask, blurred.
         mask: Ones and zeros, for each channel.
+        sigmas: What it was blurred with, voxels.
     """
     values = torch.where(mask > 0, inside, torch.nan).flatten(2)
     foot = values.nanquantile(FOOT, dim=2)[:, :, None, None, None]
     summit = (inside * mask).amax(dim=(2, 3, 4), keepdim=True)
-    return ((inside - foot) / (FLANK * (summit - foot)).clamp(min=1e-3)).clamp(0, 1)
+    hill = ((inside - foot) / (FLANK * (summit - foot)).clamp(min=1e-3)).clamp(0, 1)
+    return (1 - FADES * _blurred(sigmas) * (1 - hill)) * mask
 
 
-def halo(mask: Patches, excess: Float[Tensor, "batch channels 3"]) -> Patches:
-    """Share of a lesion's contrast that voxels show: one in its mask, its partial volume around it.
+def slope(mask: Patches, excess: Float[Tensor, "batch channels 3"]) -> Patches:
+    """Share of a lesion's contrast that voxels show where it may go beyond its label.
+
+    In a sharp scan one in the mask and its partial volume around it. In a blurred one the edge of something larger than
+    the mask, blurred like the scan: a straight edge comes out as `Phi((TIGHT - x) / sigma)`, `x` voxels outside.
 
     Args:
         mask: Ones and zeros, for each channel.
         excess: Blur of the scan beyond that of a sharp one, voxels.
     """
-    height = (1 + TIGHT * _blurred(excess)) * blur_each(mask, (excess**2 + SHARP_HALO**2).sqrt())
-    return torch.where(mask > 0, 1.0, torch.where(height > FAINTEST, height.clamp(max=1), 0.0))
+    sigmas = (excess**2 + SHARP_HALO**2).sqrt()
+    height = blur_each(mask, sigmas).clamp(EDGE, 1 - EDGE)
+    shift = TIGHT * _blurred(excess) / (sigmas**2).mean(dim=2).sqrt()[:, :, None, None, None]
+    edge = torch.special.ndtr(torch.special.ndtri(height) + shift)
+    inside = 1 + _blurred(excess) * (edge - 1)
+    return torch.where(mask > 0, inside, torch.where(edge > FAINTEST, edge, 0.0))
+
+
+def rim(mask: Patches, blurred: Patches) -> Patches:
+    """Part of its brightness that a lesion has at its rim already: sharp ones are dimmer there, by partial volume."""
+    core = blur_each(mask, mask.new_full((*mask.shape[:2], 3), RIM_WIDTH)) * mask
+    core = core / core.amax(dim=(2, 3, 4), keepdim=True).clamp(min=EDGE)
+    return 1 - RIM * blurred * (1 - core.clamp(min=DIMMEST_RIM))
 
 
 def continued(change: Patches, mask: Patches) -> Patches:
