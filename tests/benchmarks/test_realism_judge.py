@@ -130,6 +130,7 @@ def test_closer_to_seen_needs_to_know_what_was_seen(real, alike):
     assert by_name(copying.copy_rows(seen, copied, seen, 0))[copying.CLOSER].value is None  # nobody is left unseen
 
 
+@pytest.mark.slow
 def test_flat_balls_are_told_apart_in_the_host_and_lesions_of_the_same_kind_are_not(real, flat, alike):
     found, null = (tissue(real, scans, paired=True) for scans in (flat, alike))
     names = [name for name in found if name.startswith("AUC")]

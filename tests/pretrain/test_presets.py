@@ -122,6 +122,7 @@ def small_published(job, store, output):
     return replace(training, model=replace(training.model, network=network), fit=fit)
 
 
+@pytest.mark.slow
 def test_what_was_trained_as_published_loads_and_synthesises(store, tmp_path):
     for job in PRESETS:
         training = small_published(job, store, tmp_path / job)
