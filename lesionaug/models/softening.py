@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lesionaug.models.base import PaintConditions
-from lesionaug.models.grain import blur_each, excess_blur, grain_of, scanner_blur
-from lesionaug.types import Patches
+from lesionaug.models.grain import blur, blur_each, excess_blur, grain_of, scanner_blur
+from lesionaug.types import Patches, PatchMasks
 
 FOOT = 0.2  # share of a lesion's voxels that a blurred scan hardly shows
 FLANK = 0.9  # of the way from foot to summit at which a blurred lesion is as bright as it gets
@@ -25,9 +25,8 @@ FULLY_BLURRED = 0.7  # voxels of excess blur from which a scan counts as blurred
 SHARP_HALO = 0.6  # voxels; with it the first voxel outside a lesion in a sharp scan is as bright as in patients
 TIGHT = 0.65  # voxels; so far inside half height do raters of blurred scans draw their contour
 RIM = 0.3  # of what a sharp lesion loses at its rim is given back where the scan's own slope takes its place
-RIM_WIDTH = 1.0  # voxels
 DIMMEST_RIM = 0.3  # of the core
-EDGE = 1e-4  # keeps what is divided by and what is inverted from its ends
+TINY = 1e-4  # keeps what is divided by and what is inverted from its ends
 FAINTEST = 0.02  # share of a lesion's contrast below which a halo ends
 CONTINUED = 1.0  # voxels; a halo has the contrast of the rim next to it
 MOST_VARIED = 2.5  # times the variation that a blur has left; beyond, it would be noise that is amplified
@@ -73,10 +72,17 @@ def as_blurred_as_the_scan(
     if conditions.halo is not None:
         beyond = conditions.halo.to(mask.device)[:, None, None, None, None]
         shown = torch.where(beyond, slope(mask, excess) * conditions.brain, shown)
-        change = torch.where(beyond, change / rim(mask, blurred), change)
+        change = torch.where(beyond, change / rim(conditions.mask, blurred), change)
     change = peaked(change, mask, 1 + (_per_channel(softness.peaks, change) - 1) * blurred)
     change = torch.where(conditions.mask, change, continued(change, mask))
     return change * shown, shown
+
+
+def plateau_profile(mask: PatchMasks) -> Patches:
+    """A blurred mask of mean one inside the mask: the rim is dimmer than the core by partial volume."""
+    soft = blur(mask.float(), sigma=1.0) * mask
+    voxels = mask.flatten(1).sum(dim=1).clamp(min=1)
+    return soft / (soft.flatten(1).sum(dim=1) / voxels).clamp(min=1e-6).view(-1, 1, 1, 1, 1)
 
 
 def smooth_tissue(conditions: PaintConditions) -> Patches:
@@ -134,18 +140,24 @@ def slope(mask: Patches, excess: Float[Tensor, "batch channels 3"]) -> Patches:
         excess: Blur of the scan beyond that of a sharp one, voxels.
     """
     sigmas = (excess**2 + SHARP_HALO**2).sqrt()
-    height = blur_each(mask, sigmas).clamp(EDGE, 1 - EDGE)
-    shift = TIGHT * _blurred(excess) / (sigmas**2).mean(dim=2).sqrt()[:, :, None, None, None]
+    height = blur_each(mask, sigmas).clamp(TINY, 1 - TINY)
+    blurred = _blurred(excess)
+    shift = TIGHT * blurred / (sigmas**2).mean(dim=2).sqrt()[:, :, None, None, None]
     edge = torch.special.ndtr(torch.special.ndtri(height) + shift)
-    inside = 1 + _blurred(excess) * (edge - 1)
+    inside = 1 + blurred * (edge - 1)
     return torch.where(mask > 0, inside, torch.where(edge > FAINTEST, edge, 0.0))
 
 
-def rim(mask: Patches, blurred: Patches) -> Patches:
-    """Part of its brightness that a lesion has at its rim already: sharp ones are dimmer there, by partial volume."""
-    core = blur_each(mask, mask.new_full((*mask.shape[:2], 3), RIM_WIDTH)) * mask
-    core = core / core.amax(dim=(2, 3, 4), keepdim=True).clamp(min=EDGE)
-    return 1 - RIM * blurred * (1 - core.clamp(min=DIMMEST_RIM))
+def rim(mask: PatchMasks, blurred: Patches) -> Patches:
+    """What to divide a sharp lesion by to give back some of the brightness that its rim lacks.
+
+    Args:
+        mask: Of the lesion.
+        blurred: From zero for a sharp scan, where nothing is given back, to one.
+    """
+    profile = plateau_profile(mask)
+    of_core = profile / profile.amax(dim=(2, 3, 4), keepdim=True).clamp(min=TINY)
+    return 1 - RIM * blurred * (1 - of_core.clamp(min=DIMMEST_RIM))
 
 
 def continued(change: Patches, mask: Patches) -> Patches:

@@ -8,7 +8,8 @@ from scans import random_lefusion
 
 from lesionaug.models.base import ConstantContrast, Inpainter, PaintConditions
 from lesionaug.models.grain import blur, grain_level, grain_of, scanner_blur
-from lesionaug.models.lefusion import plateau_profile, pose
+from lesionaug.models.lefusion import pose
+from lesionaug.models.softening import plateau_profile
 
 CHANNELS = ("flair", "t1w", "t2w")
 
