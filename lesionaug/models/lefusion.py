@@ -58,8 +58,8 @@ class LeFusionConfig:
     sigma_max: float = 3.0
     num_steps: int = 4
     grain: tuple[float, ...] = (1.0, 0.7, 1.0)
-    softness: tuple[float, ...] = (0.8, 1.2, 0.6)
-    spread: tuple[float, ...] = (0.0, 1.0, 0.0)
+    softness: tuple[float, ...] = (0.8, 1.6, 0.6)
+    spread: tuple[float, ...] = (0.0, 1.6, 0.0)
     peaks: tuple[float, ...] = (1.8, 1.0, 1.0)
     widths: tuple[int, ...] = (24, 48, 96)
     blocks: int = 1

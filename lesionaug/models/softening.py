@@ -23,9 +23,7 @@ FLANK = 0.9  # of the way from foot to summit at which a blurred lesion is as br
 FADES = 0.5  # of the way to such a hill, where nothing may be painted outside
 FULLY_BLURRED = 0.7  # voxels of excess blur from which a scan counts as blurred throughout
 SHARP_HALO = 0.6  # voxels; with it the first voxel outside a lesion in a sharp scan is as bright as in patients
-TIGHT = 0.65  # voxels; so far inside half height do raters of blurred scans draw their contour
-RIM = 0.3  # of what a sharp lesion loses at its rim is given back where the scan's own slope takes its place
-DIMMEST_RIM = 0.3  # of the core
+TIGHT = 0.8  # voxels; so far inside half height do raters of blurred scans draw their contour
 TINY = 1e-4  # keeps what is divided by and what is inverted from its ends
 FAINTEST = 0.02  # share of a lesion's contrast below which a halo ends
 CONTINUED = 1.0  # voxels; a halo has the contrast of the rim next to it
@@ -38,7 +36,8 @@ class Softness:
 
     Args:
         blur: Part of the scan's excess blur that a lesion is given.
-        spread: Part of the variation within a lesion that this blur takes, given back.
+        spread: Part of the variation within a lesion that this blur takes, given back; above one, what the network lacks
+            of it too.
         peaks: Factor by which voxels above a lesion's mean contrast rise further above it, and by which those below
             come closer to it, where a scan is blurred throughout; sharp scans have none of it.
     """
@@ -72,7 +71,6 @@ def as_blurred_as_the_scan(
     if conditions.halo is not None:
         beyond = conditions.halo.to(mask.device)[:, None, None, None, None]
         shown = torch.where(beyond, slope(mask, excess) * conditions.brain, shown)
-        change = torch.where(beyond, change / rim(conditions.mask, blurred), change)
     change = peaked(change, mask, 1 + (_per_channel(softness.peaks, change) - 1) * blurred)
     change = torch.where(conditions.mask, change, continued(change, mask))
     return change * shown, shown
@@ -133,31 +131,22 @@ def slope(mask: Patches, excess: Float[Tensor, "batch channels 3"]) -> Patches:
     """Share of a lesion's contrast that voxels show where it may go beyond its label.
 
     In a sharp scan one in the mask and its partial volume around it. In a blurred one the edge of something larger than
-    the mask, blurred like the scan: a straight edge comes out as `Phi((TIGHT - x) / sigma)`, `x` voxels outside.
+    the mask, blurred like the scan: a straight edge comes out as `Phi((TIGHT - x) / sigma)`, `x` voxels outside. Raters
+    of such a scan draw along a level of brightness, so no voxel of a label counts as outside its contour, however thin
+    the label is there.
 
     Args:
         mask: Ones and zeros, for each channel.
         excess: Blur of the scan beyond that of a sharp one, voxels.
     """
     sigmas = (excess**2 + SHARP_HALO**2).sqrt()
-    height = blur_each(mask, sigmas).clamp(TINY, 1 - TINY)
+    width = (sigmas**2).mean(dim=2).sqrt()[:, :, None, None, None]
+    outside = -width * torch.special.ndtri(blur_each(mask, sigmas).clamp(TINY, 1 - TINY))
+    outside = torch.where(mask > 0, outside.clamp(max=0), outside)
     blurred = _blurred(excess)
-    shift = TIGHT * blurred / (sigmas**2).mean(dim=2).sqrt()[:, :, None, None, None]
-    edge = torch.special.ndtr(torch.special.ndtri(height) + shift)
+    edge = torch.special.ndtr((TIGHT * blurred - outside) / width)
     inside = 1 + blurred * (edge - 1)
     return torch.where(mask > 0, inside, torch.where(edge > FAINTEST, edge, 0.0))
-
-
-def rim(mask: PatchMasks, blurred: Patches) -> Patches:
-    """What to divide a sharp lesion by to give back some of the brightness that its rim lacks.
-
-    Args:
-        mask: Of the lesion.
-        blurred: From zero for a sharp scan, where nothing is given back, to one.
-    """
-    profile = plateau_profile(mask)
-    of_core = profile / profile.amax(dim=(2, 3, 4), keepdim=True).clamp(min=TINY)
-    return 1 - RIM * blurred * (1 - of_core.clamp(min=DIMMEST_RIM))
 
 
 def continued(change: Patches, mask: Patches) -> Patches:

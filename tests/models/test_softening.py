@@ -86,6 +86,15 @@ def test_in_a_blurred_scan_no_step_shows_where_the_label_ends():
     assert 0.4 < shown[0, 0, 16, 16, 11] < 0.75, "raters draw within half height"
 
 
+def test_in_a_blurred_scan_a_thin_part_of_a_label_shows_as_its_edge_does():
+    conditions = replace(scan(BLURRED), halo=torch.tensor([True]))
+    conditions.mask[..., 16, 16, 20:26] = True
+    _, shown = as_blurred_as_the_scan(torch.full_like(conditions.background, 10.0), conditions, softness())
+    thread, face = shown[0, 0, 16, 16, 22:26], shown[0, 0, 16, 16, 12]
+    assert thread.min() > 0.7, "raters draw where they see something"
+    assert thread.min() > face - 0.25
+
+
 def test_a_halo_is_wider_in_a_blurred_scan_and_along_its_blurred_axis():
     sharp, thick, blurred = (softened(widths, halo=True)[1][0, 0] for widths in (SHARP, THICK_SLICES, BLURRED))
     assert sharp.sum() < thick.sum() < blurred.sum()
