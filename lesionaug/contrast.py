@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cc3d
@@ -26,7 +27,9 @@ LIMIT = 2.5  # standard deviations
 class ContrastModel:
     """Contrast `c = mean + slope * log(volume / 50 mm3) + scan + lesion`, in robust units.
 
-    `scan` and `lesion` are Gaussian with the covariances `between` and `within`; rows are `CHANNELS`.
+    `scan` and `lesion` have the covariances `between` and `within`; rows are `CHANNELS`. Both are Gaussian, but for
+    `lesion` in FLAIR: there many lesions are a little fainter than the mean and few much brighter, as nobody delineates
+    what does not stand out, so it is log-normal, and wider where the scan's lesions are brighter.
     """
 
     mean: tuple[float, ...]
@@ -54,10 +57,13 @@ class ContrastModel:
         self, volume_mm3: float, rows: list[int], offset: np.ndarray, generator: torch.Generator
     ) -> np.ndarray:
         """Contrast of one lesion."""
-        drawn = self.expected(volume_mm3, rows) + offset + _gaussian(_block(self.within, rows), generator)
+        expected, within = self.expected(volume_mm3, rows), _block(self.within, rows)
+        mean, lesion = expected + offset, _gaussian(within, generator)
+        drawn = mean + lesion
         if CHANNELS.index("flair") in rows:
-            place = rows.index(CHANNELS.index("flair"))
-            drawn[place] = max(drawn[place], MIN_FLAIR)
+            flair = rows.index(CHANNELS.index("flair"))
+            usual, sd = max(expected[flair], MIN_FLAIR), within[flair, flair] ** 0.5
+            drawn[flair] = max(_log_normal(mean[flair], sd / usual, lesion[flair] / max(sd, 1e-9)), MIN_FLAIR)
         return drawn
 
 
@@ -106,6 +112,12 @@ def _grown(box: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
 
 def _block(covariance: tuple[tuple[float, ...], ...], rows: list[int]) -> np.ndarray:
     return np.asarray(covariance)[np.ix_(rows, rows)]
+
+
+def _log_normal(mean: float, variation: float, unit: float) -> float:
+    """The number with this mean and coefficient of variation that a standard normal one stands for."""
+    sigma = math.sqrt(math.log1p(variation**2))
+    return mean * math.exp(sigma * unit - sigma**2 / 2)
 
 
 def _gaussian(covariance: np.ndarray, generator: torch.Generator) -> np.ndarray:
