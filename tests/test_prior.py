@@ -15,7 +15,7 @@ from lesionaug.plan_options import PlanOptions
 from lesionaug.planning import draw_size
 from lesionaug.prior import LesionPrior
 from lesionaug.prior_fit import ObservedScan, fit_contrast, measure_lesions
-from lesionaug.scan import REGIONS, LesionPlan, Scan
+from lesionaug.scan import CHANNELS, REGIONS, LesionPlan, Scan
 
 SPACING = (1.0, 1.5, 2.0)
 
@@ -227,6 +227,19 @@ def test_flair_lesions_are_bright(prior):
     assert 0.8 < np.median(flair) < 2.2
     assert np.median(t1w) < 0
     assert np.abs(np.concatenate([flair, t1w])).max() < 6
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0])
+def test_few_lesions_are_hardly_seen_and_few_are_very_bright(prior, offset):
+    """As in patients; a Gaussian has too many of the first kind and too few of the second."""
+    model, generator = prior.contrast, torch.Generator().manual_seed(0)
+    rows = [CHANNELS.index(name) for name in ("t1w", "flair")]
+    drawn = [model.draw_lesion(50.0, rows, np.array([0.0, offset]), generator) for _ in range(2000)]
+    flair, mean = np.array(drawn)[:, 1], model.mean[CHANNELS.index("flair")]
+    assert flair.mean() == pytest.approx(mean + offset, rel=0.03)
+    assert flair.std() == pytest.approx(model.within[0][0] ** 0.5 * (mean + offset) / mean, rel=0.08)
+    assert (flair < 0.5 * flair.mean()).mean() < 0.02
+    assert (flair > 1.5 * flair.mean()).mean() > 0.04
 
 
 @pytest.mark.parametrize("channels", [("flair",), ("t1w",), ("t2w", "flair")])
