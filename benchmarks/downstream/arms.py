@@ -27,6 +27,9 @@ ONE_SIZE_MM = 5.0
 RARELY = 0.2
 """Probability of a change where it is rare."""
 
+VARIED = (0.3, 1.3)
+"""Factors on contrast, drawn anew for each set of lesions, where brightness is not that of the scan's own lesions."""
+
 Hosts = Literal["patients", "healthy"]
 Generic = Literal["light", "heavy"]
 
@@ -158,6 +161,7 @@ class Lesions:
             "one_size": replace(new, options=replace(new.options, diameter_mm=(ONE_SIZE_MM, ONE_SIZE_MM))),
             "faint": replace(new, options=replace(new.options, contrast=0.5)),
             "bright": replace(new, options=replace(new.options, contrast=2.0)),
+            "varied": replace(new, options=replace(new.options, contrast=VARIED)),
             "one_call": replace(new, models=replace(new.models, num_steps=1)),
             "ellipsoids": replace(new, models=replace(new.models, model="parametric", diffmask=None, lefusion=None)),
         }
