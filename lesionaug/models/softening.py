@@ -36,8 +36,8 @@ class Softness:
 
     Args:
         blur: Part of the scan's excess blur that a lesion is given.
-        spread: Part of the variation within a lesion that this blur takes, given back; above one, what the network lacks
-            of it too.
+        spread: Part of the variation within a lesion that this blur takes, given back; above one, more than that, where
+            the network draws too little.
         peaks: Factor by which voxels above a lesion's mean contrast rise further above it, and by which those below
             come closer to it, where a scan is blurred throughout; sharp scans have none of it.
     """
