@@ -226,7 +226,7 @@ def test_each_ablation_spoils_one_thing(tmp_path):
     arms = all_arms(replace(LESIONS, model="default", probability=0.5), tmp_path)
     usual = arms["lesionaug"]
     names = [name for name in arms if name.startswith("lesionaug_") and name[10:] not in ("live", "halo", "adaptive")]
-    assert len(names) == 8
+    assert len(names) == 9
     for name in names:
         rate = arms[name].phases[0].change.probability != usual.phases[0].change.probability
         assert (arms[name].generator != usual.generator) != rate, name
