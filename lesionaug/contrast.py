@@ -62,8 +62,9 @@ class ContrastModel:
         drawn = mean + lesion
         if CHANNELS.index("flair") in rows:
             flair = rows.index(CHANNELS.index("flair"))
-            usual, sd = max(expected[flair], MIN_FLAIR), within[flair, flair] ** 0.5
-            drawn[flair] = max(_log_normal(mean[flair], sd / usual, lesion[flair] / max(sd, 1e-9)), MIN_FLAIR)
+            usual, sd = max(float(expected[flair]), MIN_FLAIR), float(within[flair, flair]) ** 0.5
+            unit = float(lesion[flair]) / max(sd, 1e-9)
+            drawn[flair] = max(_log_normal(float(mean[flair]), sd / usual, unit), MIN_FLAIR)
         return drawn
 
 
