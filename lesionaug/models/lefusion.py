@@ -24,8 +24,8 @@ from lesionaug.intensity import ring
 from lesionaug.models.base import PATCH_SHAPES, PaintConditions
 from lesionaug.models.checkpoints import settings_from
 from lesionaug.models.few_steps import sample_in_few_steps
-from lesionaug.models.grain import grain_level, grain_of, masked_median
-from lesionaug.models.softening import Softness, as_blurred_as_the_scan, plateau_profile, smooth_tissue
+from lesionaug.models.grain import blur, grain_level, grain_of, masked_median
+from lesionaug.models.softening import Softness, as_blurred_as_the_scan, smooth_tissue
 from lesionaug.networks.compact import CompactConfig, CompactUNet, restore
 from lesionaug.types import Patches, PatchMasks
 
@@ -126,6 +126,13 @@ def pose(
     facts = torch.cat([contrast / 2, known.float(), present.float(), spread, volume.clamp(min=1).log() / 4], dim=1)
     context = torch.cat([relative, plateau, conditions.mask.float(), conditions.brain.float()], dim=1)
     return PaintProblem(level, plateau, context, facts, conditions.mask, present)
+
+
+def plateau_profile(mask: PatchMasks) -> Patches:
+    """A blurred mask of mean one inside the mask: the rim is dimmer than the core by partial volume."""
+    soft = blur(mask.float(), sigma=1.0) * mask
+    voxels = mask.flatten(1).sum(dim=1).clamp(min=1)
+    return soft / (soft.flatten(1).sum(dim=1) / voxels).clamp(min=1e-6).view(-1, 1, 1, 1, 1)
 
 
 def predictor(network: CompactUNet, problem: PaintProblem):

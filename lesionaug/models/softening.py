@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lesionaug.models.base import PaintConditions
-from lesionaug.models.grain import blur, blur_each, excess_blur, grain_of, scanner_blur
-from lesionaug.types import Patches, PatchMasks
+from lesionaug.models.grain import blur_each, excess_blur, grain_of, scanner_blur
+from lesionaug.types import Patches
 
 FOOT = 0.2  # share of a lesion's voxels that a blurred scan hardly shows
 FLANK = 0.9  # of the way from foot to summit at which a blurred lesion is as bright as it gets
@@ -24,7 +24,7 @@ FADES = 0.5  # of the way to such a hill, where nothing may be painted outside
 FULLY_BLURRED = 0.7  # voxels of excess blur from which a scan counts as blurred throughout
 SHARP_HALO = 0.6  # voxels; with it the first voxel outside a lesion in a sharp scan is as bright as in patients
 TIGHT = 0.8  # voxels; so far inside half height do raters of blurred scans draw their contour
-TINY = 1e-4  # keeps what is divided by and what is inverted from its ends
+TINY = 1e-4  # keeps what is inverted from its ends
 FAINTEST = 0.02  # share of a lesion's contrast below which a halo ends
 CONTINUED = 1.0  # voxels; a halo has the contrast of the rim next to it
 MOST_VARIED = 2.5  # times the variation that a blur has left; beyond, it would be noise that is amplified
@@ -74,13 +74,6 @@ def as_blurred_as_the_scan(
     change = peaked(change, mask, 1 + (_per_channel(softness.peaks, change) - 1) * blurred)
     change = torch.where(conditions.mask, change, continued(change, mask))
     return change * shown, shown
-
-
-def plateau_profile(mask: PatchMasks) -> Patches:
-    """A blurred mask of mean one inside the mask: the rim is dimmer than the core by partial volume."""
-    soft = blur(mask.float(), sigma=1.0) * mask
-    voxels = mask.flatten(1).sum(dim=1).clamp(min=1)
-    return soft / (soft.flatten(1).sum(dim=1) / voxels).clamp(min=1e-6).view(-1, 1, 1, 1, 1)
 
 
 def smooth_tissue(conditions: PaintConditions) -> Patches:
@@ -140,11 +133,11 @@ def slope(mask: Patches, excess: Float[Tensor, "batch channels 3"]) -> Patches:
         excess: Blur of the scan beyond that of a sharp one, voxels.
     """
     sigmas = (excess**2 + SHARP_HALO**2).sqrt()
-    width = (sigmas**2).mean(dim=2).sqrt()[:, :, None, None, None]
-    outside = -width * torch.special.ndtri(blur_each(mask, sigmas).clamp(TINY, 1 - TINY))
-    outside = torch.where(mask > 0, outside.clamp(max=0), outside)
+    within = torch.special.ndtri(blur_each(mask, sigmas).clamp(TINY, 1 - TINY))
+    within = torch.where(mask > 0, within.clamp(min=0), within)
     blurred = _blurred(excess)
-    edge = torch.special.ndtr((TIGHT * blurred - outside) / width)
+    shift = TIGHT * blurred / (sigmas**2).mean(dim=2).sqrt()[:, :, None, None, None]
+    edge = torch.special.ndtr(within + shift)
     inside = 1 + blurred * (edge - 1)
     return torch.where(mask > 0, inside, torch.where(edge > FAINTEST, edge, 0.0))
 

@@ -8,8 +8,7 @@ from scans import random_lefusion
 
 from lesionaug.models.base import ConstantContrast, Inpainter, PaintConditions
 from lesionaug.models.grain import blur, grain_level, grain_of, scanner_blur
-from lesionaug.models.lefusion import pose
-from lesionaug.models.softening import plateau_profile
+from lesionaug.models.lefusion import plateau_profile, pose
 
 CHANNELS = ("flair", "t1w", "t2w")
 
