@@ -15,9 +15,16 @@ from lesionaug import SyntheticMSLesion
 
 
 def main(
-    flair: Path, t1w: Path, lesions: Path, model: str = "default", cache: Path | None = None, workers: int = 2
+    flair: Path,
+    t1w: Path,
+    lesions: Path,
+    model: str = "default",
+    cache: Path | None = None,
+    workers: int = 2,
+    seed: int = 0,
 ) -> None:
     """Show which patches a network would get of one scan that stands for four."""
+    torch.manual_seed(seed)
     subject = tio.Subject(flair=tio.ScalarImage(flair), t1=tio.ScalarImage(t1w), lesion=tio.LabelMap(lesions))
     transform = tio.Compose(
         [
