@@ -12,7 +12,7 @@ import tyro
 
 from benchmarks.downstream.lesions import bin_names
 from benchmarks.downstream.runs import read_results, write_json
-from benchmarks.downstream.statistics import FEW, GAIN, Comparison, compare, differences, holm, tables
+from benchmarks.downstream.statistics import FEW, GAIN, compare, differences, holm, tables
 from lesionaug.checks import check_known
 from lesionaug.errors import LesionAugError
 
@@ -27,6 +27,9 @@ RIVALS = (
 
 SHARES = ("dice", "nsd")
 """Metrics of which `GAIN` is a meaningful difference."""
+
+SCOPES = {"any_draws": "any such patients", "these_draws": "these patients"}
+"""Whom a difference is meant for: networks of other training patients, or others of the same ones."""
 
 SHOWN = ("dice", "nsd", "f1", "recall", "precision", "f1_iou")
 
@@ -172,31 +175,39 @@ def draw_table(records: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def difference_table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Every difference with its interval; a claim is one whose interval leaves out 0."""
-    gain = f"power for {GAIN:g}"
-    head = ["n", "metric", "arm - other", "difference", "95 %", "p (Holm)", "pairs", "wins", "detectable", gain]
+    """Every difference with its intervals; a claim is one whose interval leaves out 0."""
+    scopes = [cell for scope in SCOPES.values() for cell in (f"95 %, {scope}", "detectable", f"power for {GAIN:g}")]
+    head = ["n", "metric", "arm - other", "difference", "p (Holm)", "wins", "pairs", *scopes]
     return markdown(head, [_difference(row) for row in rows])
 
 
 def _difference(row: dict[str, Any]) -> list[str]:
-    found = Comparison(**{name: row[name] for name in Comparison.__dataclass_fields__})
     return [
         str(row["trained_on"]),
         row["metric"],
         f"{row['arm']} - {row['against']}",
-        f"{found.mean:+.3f}",
-        interval(found.low, found.high),
+        f"{row['mean']:+.3f}",
         f"{row['p_holm']:.3f}",
-        str(found.runs),
-        f"{found.wins}/{found.patients}",
-        "-" if found.detectable is None else f"{found.detectable:.3f}",
-        "-" if found.power is None or row["metric"] not in SHARES else f"{found.power:.2f}",
+        f"{row['wins']}/{row['patients']}",
+        str(row["runs"]),
+        *(cell for scope in SCOPES for cell in _certainty(row[scope], row["metric"])),
     ]
 
 
-def interval(low: float | None, high: float | None) -> str:
+def _certainty(found: dict[str, float] | None, metric: str) -> list[str]:
+    if found is None:
+        return ["-"] * 3
+    return [interval(found), f"{found['detectable']:.3f}", f"{found['power']:.2f}" if metric in SHARES else "-"]
+
+
+def interval(found: dict[str, float] | None) -> str:
     """As it is shown."""
-    return "-" if low is None or high is None else f"{low:+.3f} to {high:+.3f}"
+    return "-" if found is None else f"{found['low']:+.3f} to {found['high']:+.3f}"
+
+
+def excludes_zero(found: dict[str, float] | None) -> bool:
+    """Whether an interval claims a difference."""
+    return found is not None and (found["low"] > 0 or found["high"] < 0)
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -58,32 +58,54 @@ class Differences:
 
 
 @dataclass(frozen=True)
+class Certainty:
+    """How well a mean is known, and what a study like this could see.
+
+    Args:
+        low: Lower end of the interval, 95 %.
+        high: Upper end.
+        freedom: Degrees of freedom of its Student's t.
+        detectable: Difference that is found with a probability of 80 %.
+        power: Probability that a difference of `GAIN` is found.
+    """
+
+    low: float
+    high: float
+    freedom: float
+    detectable: float
+    power: float
+
+    @classmethod
+    def of(cls, mean: float, error: float, freedom: float) -> Certainty:
+        """From the standard error of a mean."""
+        half = error * float(stats.t.ppf(1 - ALPHA / 2, freedom))
+        return cls(mean - half, mean + half, freedom, detectable(error, freedom), power(GAIN, error, freedom))
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What can be said of a difference.
 
     Args:
         mean: Over patients, draws and seeds.
-        low: Lower end of the interval, 95 %; none where fewer than `FEW` draws say nothing of how much trainings vary.
-        high: Upper end, likewise.
         p: Of Wilcoxon's signed-rank test over patients, not yet corrected.
         wins: Patients for whom the difference is above 0.
         patients: Tested.
         runs: Pairs of networks per fold.
-        independent: Draws that the interval rests on.
-        detectable: Difference that a study like this finds with a probability of 80 %; none where `low` is.
-        power: Probability that it finds a difference of `GAIN`; likewise.
+        independent: Draws of training patients, see `Differences`.
+        any_draws: For training patients as these, drawn anew; none where fewer than `FEW` draws say nothing of how much
+            trainings vary.
+        these_draws: For these very training patients, trained on with other seeds; none where no draw has two seeds.
     """
 
     mean: float
-    low: float | None
-    high: float | None
     p: float
     wins: int
     patients: int
     runs: int
     independent: int
-    detectable: float | None
-    power: float | None
+    any_draws: Certainty | None
+    these_draws: Certainty | None
 
 
 def differences(records: Sequence[dict[str, Any]], arm: str, against: str, patients: int, metric: str) -> Differences:
@@ -129,24 +151,43 @@ def tables(
 
 
 def compare(found: Differences, seed: int = 0) -> Comparison:
-    """Mean, interval, test and power."""
+    """Mean, intervals, test and power."""
     by_patient = found.by_patient
-    mean, independent = float(by_patient.mean()), found.independent
-    enough = independent >= FEW
-    error = standard_error(found, seed) if enough else 0.0
-    half = error * float(stats.t.ppf(1 - ALPHA / 2, independent - 1)) if enough else 0.0
+    mean = float(by_patient.mean())
     return Comparison(
         mean=mean,
-        low=mean - half if enough else None,
-        high=mean + half if enough else None,
         p=signed_rank(by_patient),
         wins=int((by_patient > 0).sum()),
         patients=len(by_patient),
         runs=found.runs,
-        independent=independent,
-        detectable=detectable(error, independent) if enough else None,
-        power=power(GAIN, error, independent) if enough else None,
+        independent=found.independent,
+        any_draws=_for_any_draws(found, mean, seed),
+        these_draws=_for_these_draws(found, mean),
     )
+
+
+def _for_any_draws(found: Differences, mean: float, seed: int) -> Certainty | None:
+    if found.independent < FEW:
+        return None
+    return Certainty.of(mean, standard_error(found, seed), found.independent - 1)
+
+
+def _for_these_draws(found: Differences, mean: float) -> Certainty | None:
+    """Draws stay; test patients and seeds vary, whose variances add up.
+
+    Reference:
+        Satterthwaite 1946, Biometrics Bulletin 2 (degrees of freedom of a sum of variances).
+    """
+    runs = [draw.mean(axis=1) for draw in found.values]
+    seeds = sum(len(run) - 1 for run in runs)
+    if not seeds or len(found.patients) < FEW:
+        return None
+    between_seeds = sum(((run - run.mean()) ** 2).sum() for run in runs) / seeds
+    of_seeds = between_seeds * sum(1 / len(run) for run in runs) / len(runs) ** 2
+    of_patients = found.by_patient.var(ddof=1) / len(found.patients)
+    variance = of_seeds + of_patients
+    spread = of_seeds**2 / seeds + of_patients**2 / (len(found.patients) - 1)
+    return Certainty.of(mean, float(np.sqrt(variance)), float(variance**2 / spread) if spread else float(seeds))
 
 
 def standard_error(found: Differences, seed: int = 0) -> float:
@@ -193,18 +234,18 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted[np.argsort(order)].tolist()
 
 
-def detectable(error: float, independent: int) -> float:
+def detectable(error: float, freedom: float) -> float:
     """Difference that is found with probability `POWER` at level `ALPHA`.
 
     Args:
         error: Standard error of the difference.
-        independent: Draws that it rests on.
+        freedom: Degrees of freedom of that.
     """
-    t = stats.t(independent - 1)
+    t = stats.t(freedom)
     return float(t.ppf(1 - ALPHA / 2) + t.ppf(POWER)) * error
 
 
-def power(difference: float, error: float, independent: int) -> float:
+def power(difference: float, error: float, freedom: float) -> float:
     """Probability that a difference is found at level `ALPHA`; arguments as those of `detectable`."""
-    t = stats.t(independent - 1)
+    t = stats.t(freedom)
     return float(t.sf(t.ppf(1 - ALPHA / 2) - difference / error)) if error else 1.0

@@ -126,6 +126,10 @@ def _intervals(
     places = [groups.index((row["arm"], row["trained_on"])) + offset for row in rows]
     means = [row["mean"] for row in rows]
     # Without an interval a point stands alone: too few draws to give one.
-    errors = [[0 if row[end] is None else abs(row[end] - row["mean"]) for row in rows] for end in ("low", "high")]
+    bounds = [row["any_draws"] for row in rows]
+    errors = [
+        [abs(found[end] - mean) if found else 0 for found, mean in zip(bounds, means, strict=True)]
+        for end in ("low", "high")
+    ]
     name = rows[0]["metric"] if rows else ""
     axes.errorbar(means, places, xerr=errors, fmt="o", color=colour, ms=4, capsize=2, label=name)

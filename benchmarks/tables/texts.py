@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks.downstream.report import arms_of, draw_table, interval, level_table, markdown, warnings_of
+from benchmarks.downstream.report import (
+    SCOPES,
+    arms_of,
+    draw_table,
+    excludes_zero,
+    interval,
+    level_table,
+    markdown,
+    warnings_of,
+)
 from benchmarks.quantities import number, timing_spread
 from benchmarks.speed.gathering import mark, rows_of, where_from
 from benchmarks.speed.page import machine_lines
@@ -226,16 +235,17 @@ def _study(name: str, result: Result) -> Iterator[str]:
 
 
 def _gains(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> list[str]:
-    """Difference of every arm from `none`, with its interval; in bold where that leaves out 0."""
+    """Difference of every arm from `none`, with its intervals; in bold where they leave out 0."""
     found = {(row["arm"], row["metric"]): row for row in rows if row["against"] == "none"}
     lines = [[arm, *(_gain(found[arm, metric]) for metric in COMPARED)] for arm in arms if (arm, COMPARED[0]) in found]
-    return markdown(["arm - `none` (95 %; p by Holm)", *COMPARED], lines)
+    scopes = "; ".join(name for scope, name in SCOPES.items() if any(row[scope] for row in found.values()))
+    return markdown([f"arm - `none` (95 %, {scopes}; p by Holm)", *COMPARED], lines)
 
 
 def _gain(row: Mapping[str, Any]) -> str:
-    text = f"{row['mean']:+.3f} ({interval(row['low'], row['high'])}; {row['p_holm']:.2f})"
-    sure = row["low"] is not None and (row["low"] > 0 or row["high"] < 0)
-    return f"**{text}**" if sure else text
+    known = [row[scope] for scope in SCOPES if row[scope]]
+    intervals = [f"**{interval(found)}**" if excludes_zero(found) else interval(found) for found in known]
+    return f"{row['mean']:+.3f} ({'; '.join([*intervals, format(row['p_holm'], '.2f')])})"
 
 
 def cache(results: Results) -> Iterator[str]:

@@ -53,19 +53,49 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
         patient, draw = rng.normal(0, 0.02, 16), rng.normal(0, 0.02, (12, 1, 1))
         values = 0.05 + patient + draw + rng.normal(0, 0.01, (12, 2, 16))
         found = compare(Differences(tuple(values), tuple("abcdefghijklmnop")), seed=trial)
-        covered.append(found.low <= 0.05 <= found.high)
+        covered.append(found.any_draws.low <= 0.05 <= found.any_draws.high)
     assert np.mean(covered) >= 0.85
+
+
+def test_intervals_for_these_draws_cover_what_more_seeds_and_patients_would_show():
+    """Draws that differ by far more than seeds make the other interval wide, but not this one."""
+    rng = np.random.default_rng(3)
+    draws = rng.normal(0, 0.05, (8, 1, 1))
+    covered, narrower = [], []
+    for trial in range(60):
+        values = 0.05 + draws - draws.mean() + rng.normal(0, 0.02, (8, 3, 1)) + rng.normal(0, 0.02, (1, 1, 10))
+        found = compare(Differences(tuple(values), tuple("abcdefghij")), seed=trial)
+        covered.append(found.these_draws.low <= 0.05 <= found.these_draws.high)
+        narrower.append(found.these_draws.detectable < found.any_draws.detectable)
+    assert np.mean(covered) >= 0.85
+    assert all(narrower)
+
+
+def test_one_seed_for_each_draw_says_nothing_of_these_draws():
+    values = np.random.default_rng(0).normal(0.2, 0.01, (5, 1, 10))
+    assert compare(Differences(tuple(values), tuple("abcdefghij"))).these_draws is None
+
+
+def test_these_draws_by_hand():
+    """Two draws of two seeds that differ by 0.2, so with a variance of 0.02; test patients do not differ."""
+    values = (np.array([[0.1] * 3, [0.3] * 3]), np.array([[0.2] * 3, [0.4] * 3]))
+    found = compare(Differences(values, tuple("abc"))).these_draws
+    error, freedom = np.sqrt(0.02 / 4), 2
+    assert found.freedom == pytest.approx(freedom)
+    assert found.high - found.low == pytest.approx(2 * 4.302653 * error)
 
 
 def test_a_clear_gain_is_seen_and_none_is_not():
     rng = np.random.default_rng(2)
     names = tuple(f"p{n}" for n in range(10))
     clear = compare(Differences(tuple(rng.normal(0.05, 0.01, (3, 2, 10))), names))
-    assert clear.low > 0
+    assert clear.any_draws.low > 0
+    assert clear.these_draws.low > 0
     assert clear.p < 0.01
     assert clear.wins == 10
     same = compare(Differences(tuple(np.zeros((3, 2, 10))), names))
-    assert (same.mean, same.low, same.high, same.p, same.wins) == (0, 0, 0, 1, 0)
+    assert (same.mean, same.any_draws.low, same.any_draws.high, same.p, same.wins) == (0, 0, 0, 1, 0)
+    assert (same.these_draws.low, same.these_draws.high) == (0, 0)
 
 
 @pytest.mark.parametrize(("draws", "seeds"), [(3, 2), (3, 1), (4, 1)])
@@ -77,15 +107,16 @@ def test_few_draws_do_not_make_intervals_too_narrow(draws, seeds):
         noise = [rng.normal(0, 0.02, shape) for shape in ((draws, 1, 1), (draws, seeds, 1), (1, 1, 10))]
         values = sum(noise) + rng.normal(0, 0.02, (draws, seeds, 10))
         found = compare(Differences(tuple(values), tuple("abcdefghij")), seed=trial)
-        wrong.append(found.low > 0 or found.high < 0)
+        wrong.append(found.any_draws.low > 0 or found.any_draws.high < 0)
     assert np.mean(wrong) <= 0.1
 
 
 def test_seeds_of_one_draw_give_no_interval():
     values = np.random.default_rng(0).normal(0.2, 0.01, (1, 5, 10))
     found = compare(Differences(tuple(values), tuple("abcdefghij")))
-    assert (found.low, found.high, found.detectable, found.power) == (None, None, None, None)
-    assert compare(Differences(tuple(values), tuple("abcdefghij"), folds=10)).low > 0, "a fold has networks of its own"
+    assert found.any_draws is None
+    in_folds = compare(Differences(tuple(values), tuple("abcdefghij"), folds=10))
+    assert in_folds.any_draws.low > 0, "a fold has networks of its own"
 
 
 def test_holm_by_hand():
@@ -99,9 +130,9 @@ def test_signed_rank_by_hand():
 
 
 def test_power_is_what_is_asked_for_at_the_detectable_difference():
-    for independent in (3, 8, 30):
-        assert power(detectable(0.013, independent), 0.013, independent) == pytest.approx(0.8, abs=1e-6)
-        assert power(0.0, 0.013, independent) == pytest.approx(0.025)
+    for freedom in (2, 7, 29):
+        assert power(detectable(0.013, freedom), 0.013, freedom) == pytest.approx(0.8, abs=1e-6)
+        assert power(0.0, 0.013, freedom) == pytest.approx(0.025)
     assert detectable(0.013, 3) > detectable(0.013, 30)
 
 
