@@ -177,7 +177,7 @@ def draw_table(records: Sequence[dict[str, Any]]) -> list[str]:
 def difference_table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Every difference with its intervals; a claim is one whose interval leaves out 0."""
     scopes = [cell for scope in SCOPES.values() for cell in (f"95 %, {scope}", "detectable", f"power for {GAIN:g}")]
-    head = ["n", "metric", "arm - other", "difference", "p (Holm)", "wins", "pairs", *scopes]
+    head = ["n", "metric", "arm - other", "difference", "p (Holm)", "wins", "pairs", *scopes, f"draws for {GAIN:g}"]
     return markdown(head, [_difference(row) for row in rows])
 
 
@@ -191,6 +191,7 @@ def _difference(row: dict[str, Any]) -> list[str]:
         f"{row['wins']}/{row['patients']}",
         str(row["runs"]),
         *(cell for scope in SCOPES for cell in _certainty(row[scope], row["metric"])),
+        str(row["draws_needed"] or "-") if row["metric"] in SHARES else "-",
     ]
 
 

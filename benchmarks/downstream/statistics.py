@@ -95,6 +95,8 @@ class Comparison:
         independent: Draws of training patients, see `Differences`.
         any_draws: For training patients as these, drawn anew; none where fewer than `FEW` draws say nothing of how much
             trainings vary.
+        draws_needed: Draws that would find a difference of `GAIN` with a probability of 80 %, if they and as many more
+            test patients vary as these do.
         these_draws: For these very training patients, trained on with other seeds; none where no draw has two seeds.
     """
 
@@ -105,6 +107,7 @@ class Comparison:
     runs: int
     independent: int
     any_draws: Certainty | None
+    draws_needed: int | None
     these_draws: Certainty | None
 
 
@@ -154,6 +157,7 @@ def compare(found: Differences, seed: int = 0) -> Comparison:
     """Mean, intervals, test and power."""
     by_patient = found.by_patient
     mean = float(by_patient.mean())
+    error = standard_error(found, seed) if found.independent >= FEW else None
     return Comparison(
         mean=mean,
         p=signed_rank(by_patient),
@@ -161,15 +165,10 @@ def compare(found: Differences, seed: int = 0) -> Comparison:
         patients=len(by_patient),
         runs=found.runs,
         independent=found.independent,
-        any_draws=_for_any_draws(found, mean, seed),
+        any_draws=None if error is None else Certainty.of(mean, error, found.independent - 1),
+        draws_needed=None if error is None else draws_needed(error, found.independent),
         these_draws=_for_these_draws(found, mean),
     )
-
-
-def _for_any_draws(found: Differences, mean: float, seed: int) -> Certainty | None:
-    if found.independent < FEW:
-        return None
-    return Certainty.of(mean, standard_error(found, seed), found.independent - 1)
 
 
 def _for_these_draws(found: Differences, mean: float) -> Certainty | None:
@@ -249,3 +248,16 @@ def power(difference: float, error: float, freedom: float) -> float:
     """Probability that a difference is found at level `ALPHA`; arguments as those of `detectable`."""
     t = stats.t(freedom)
     return float(t.sf(t.ppf(1 - ALPHA / 2) - difference / error)) if error else 1.0
+
+
+def draws_needed(error: float, independent: int) -> int:
+    """Draws with which a difference of `GAIN` is `detectable`.
+
+    Args:
+        error: Standard error of the difference from fewer, or more, of them.
+        independent: How many these were.
+    """
+    count = FEW
+    while detectable(error * float(np.sqrt(independent / count)), count - 1) > GAIN:
+        count += 1
+    return count

@@ -6,7 +6,18 @@ import pytest
 pytest.importorskip("monai", reason="the downstream benchmark needs MONAI")
 
 from benchmarks.downstream.report import pairs_of, shared_runs
-from benchmarks.downstream.statistics import Differences, compare, detectable, differences, holm, power, signed_rank
+from benchmarks.downstream.statistics import (
+    FEW,
+    GAIN,
+    Differences,
+    compare,
+    detectable,
+    differences,
+    draws_needed,
+    holm,
+    power,
+    signed_rank,
+)
 from lesionaug.errors import LesionAugError
 
 
@@ -134,6 +145,13 @@ def test_power_is_what_is_asked_for_at_the_detectable_difference():
         assert power(detectable(0.013, freedom), 0.013, freedom) == pytest.approx(0.8, abs=1e-6)
         assert power(0.0, 0.013, freedom) == pytest.approx(0.025)
     assert detectable(0.013, 3) > detectable(0.013, 30)
+
+
+def test_needed_draws_are_the_fewest_that_detect_it():
+    needed = draws_needed(0.013, 8)
+    errors = {count: 0.013 * np.sqrt(8 / count) for count in (needed - 1, needed)}
+    assert detectable(errors[needed], needed - 1) <= GAIN < detectable(errors[needed - 1], needed - 2)
+    assert draws_needed(0.0, 3) == FEW
 
 
 def test_levels_are_of_runs_that_all_arms_have():
