@@ -49,7 +49,7 @@ class DiffMaskTraining:
         patches: Store; images are not needed.
         output: Folder of checkpoint, log and, at the end, the model.
         split: Patients to learn from and to hold out.
-        start: Model folder whose weights to start from.
+        start: Model whose weights to start from: `default`, the packaged one, or a folder.
         hold_out: Patients not to learn from; their loss is logged.
         batch: Factor on the patches per step, which are 12 of 16 voxels, 5 of 24, 2 of 32, 1 of 48.
         elastic: Share of lesions that are bent.
@@ -185,7 +185,7 @@ def course(config: DiffMaskTraining) -> Course[CompactUNet]:
     torch.manual_seed(config.fit.seed)
     network = channels_last(CompactUNet(config.model.network))
     if config.start:
-        start_from(network, config.start)
+        start_from(network, config.start, "diffmask")
     extra = {FORMS: lessons.forms()} if config.model.told_form else {}
     chosen, heading = examples(held or learned), "held out" if held else "learned from"
 

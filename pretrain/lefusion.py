@@ -44,7 +44,7 @@ class LeFusionTraining:
         shapes: Store of lesion masks to cut holes into healthy tissue with; the store's own lesions if not given.
         output: Folder of checkpoint, log and, at the end, the model.
         split: Patients to learn from and to hold out.
-        start: Model folder whose weights to start from.
+        start: Model whose weights to start from: `default`, the packaged one, or a folder.
         hold_out: Patients not to learn from; their loss is logged.
         batch: Factor on the patches per step, which are 12 of 16 voxels, 5 of 24, 2 of 32, 1 of 48.
         healthy: Share of healthy patches.
@@ -234,7 +234,7 @@ def course(config: LeFusionTraining) -> Course[CompactUNet]:
     torch.manual_seed(config.fit.seed)
     network = channels_last(CompactUNet(config.model.network))
     if config.start:
-        start_from(network, config.start)
+        start_from(network, config.start, "lefusion")
     seen = [group for group in held if _shows(group, config)]
     chosen = examples(seen or [group for group in learned if _shows(group, config)])
     heading = "held out" if seen else "learned from"

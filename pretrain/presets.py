@@ -36,7 +36,7 @@ Training = DiffMaskTraining | LeFusionTraining | PublishedDiffMaskTraining | Pub
 
 PRESETS: dict[str, dict[str, Training]] = {
     "diffmask": {
-        "compact": DiffMaskTraining(tyro.MISSING, tyro.MISSING),
+        "compact": DiffMaskTraining(tyro.MISSING, tyro.MISSING, model=compact_diffmask.DiffMaskConfig(told_form=True)),
         "tiny": DiffMaskTraining(
             tyro.MISSING, tyro.MISSING, model=compact_diffmask.DiffMaskConfig(**TINY), fit=TINY_FIT
         ),

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+
+import tyro
 
 from lesionaug.prior import LesionPrior
 from lesionaug.prior_fit import ObservedScan
 
 
 def packaged_prior(data: Path) -> LesionPrior:
-    """The prior that comes with the package."""
+    """The prior that comes with the package.
+
+    Args:
+        data: Folder with `open_ms/masks_1mm` (`NAME_lesion.nii.gz` and `NAME_brainmask.nii.gz`), `open_ms/subjects_mni`
+            and `mslesseg` (a folder for each scan: `flair`, `t1`, `t2`, `lesion` and `brainmask.nii.gz`).
+    """
     masks = sorted((data / "open_ms/masks_1mm").glob("*_lesion.nii.gz"))
     sized = [ObservedScan.read(path, str(path).replace("_lesion", "_brainmask")) for path in masks]
     folders = [data / "open_ms/subjects_mni/patient07", data / "open_ms/subjects_mni/patient19"]
@@ -26,5 +32,15 @@ def _imaged(folder: Path) -> ObservedScan:
     return ObservedScan.read(folder / "lesion.nii.gz", folder / "brainmask.nii.gz", present, folder.name.split("_")[0])
 
 
+def main(data: tyro.conf.Positional[Path], output: tyro.conf.Positional[Path]) -> None:
+    """Fit the packaged prior to the data named in its card.
+
+    Args:
+        data: Folder as `packaged_prior` describes it.
+        output: JSON file to write.
+    """
+    packaged_prior(data).save(output)
+
+
 if __name__ == "__main__":
-    packaged_prior(Path(sys.argv[1])).save(sys.argv[2])
+    tyro.cli(main)

@@ -112,7 +112,7 @@ def course(config: PublishedDiffMaskTraining) -> Course[Unet3D]:
     torch.manual_seed(config.fit.seed)
     network = Unet3D(config.model.network)
     if config.start:
-        start_from(network, config.start)
+        start_from(network, config.start, "diffmask")
     chosen = examples([group for group in held or learned if group.label.shape[2:] == shape])
     return Course(
         network=network,

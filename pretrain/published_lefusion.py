@@ -110,7 +110,7 @@ def course(config: PublishedLeFusionTraining) -> Course[Unet3D]:
     torch.manual_seed(config.fit.seed)
     network = Unet3D(config.model.network)
     if config.start:
-        start_from(network, config.start)
+        start_from(network, config.start, "lefusion")
     plain = replace(config, forget=0.0, flip_axes=())
     shown = [g for g in held or learned if g.label.shape[2:] == shape and channel in g.channels]
     chosen = examples(shown)

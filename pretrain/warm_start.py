@@ -9,19 +9,22 @@ from torch import Tensor, nn
 
 from lesionaug.errors import LesionAugError
 from lesionaug.models.checkpoints import load_model
+from lesionaug.models.registry import Job, model_folder
 
 
 @torch.no_grad()
-def start_from(network: nn.Module, folder: Path) -> None:
-    """Load the weights of a model folder; inputs that it did not have start at zero, so that nothing changes at first.
+def start_from(network: nn.Module, model: Path, job: Job) -> None:
+    """Load the weights of a model; inputs that it did not have start at zero, so that nothing changes at first.
 
     Args:
         network: To be trained; inputs that are new come after those that are not.
-        folder: Of a model of the same architecture.
+        model: Name of packaged models, or a folder; of the same architecture.
+        job: Which of a named pair.
 
     Raises:
-        LesionAugError: The folder is of another architecture.
+        LesionAugError: There is no such model, or it is of another architecture.
     """
+    folder = model_folder(model, job)
     _, state = load_model(folder)
     for name, parameter in network.state_dict().items():
         parameter.copy_(_padded(name, state.get(name), parameter, folder))

@@ -1,6 +1,6 @@
 """MONAI: the scan is read once and kept in memory; its lesions are new in every epoch.
 
-pip install "lesionaug[monai]"
+pip install ".[monai]"
 python docs/examples/monai_training.py --flair flair.nii.gz --t1w t1w.nii.gz --lesions lesions.nii.gz
 """
 

@@ -5,13 +5,13 @@ Every brain is laid over the atlas in the way a scan will be, so the maps are as
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cc3d
 import nibabel as nib
 import numpy as np
+import tyro
 from scipy import ndimage
 
 from lesionaug.anatomy.atlas import MAPS, Atlas
@@ -29,7 +29,8 @@ def fit_atlas(data: Path, patients: Sequence[str] | None = None) -> Atlas:
     """Atlas from label maps, a template's outline, and lesion masks.
 
     Args:
-        data: Folder with `anatomy`, `healthy`, `lesion_db` and `open_ms`.
+        data: Folder with `anatomy/labels_*.nii.gz`, `healthy/icbm2009a/t1_mni.nii.gz`, `lesion_db/lesions.npz` and
+            `open_ms/masks_1mm`.
         patients: Of `open_ms`, whose lesions are used; all if not given.
     """
     template, template_affine = _canonical(data / TEMPLATE)
@@ -110,5 +111,15 @@ def _canonical(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(image.dataobj).astype(np.int16), image.affine
 
 
+def main(data: tyro.conf.Positional[Path], output: tyro.conf.Positional[Path]) -> None:
+    """Fit the packaged atlas to the data named in its card.
+
+    Args:
+        data: Folder as `fit_atlas` describes it.
+        output: Numpy file to write.
+    """
+    fit_atlas(data).save(output)
+
+
 if __name__ == "__main__":
-    fit_atlas(Path(sys.argv[1])).save(sys.argv[2])
+    tyro.cli(main)

@@ -1,4 +1,4 @@
-"""`lesionaug prior fit`: how many lesions, how large and where, from the user's own masks."""
+"""`lesionaug prior fit`: how many lesions and how large, from the user's own masks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tyro
 
 @dataclass(frozen=True)
 class Prior:
-    """Fit how many lesions there are, how large and where, to lesion masks.
+    """Fit how many lesions there are, and how large, to lesion masks; where and how bright stay those of the package.
 
     Examples:
       lesionaug prior fit masks/*.nii.gz --output prior.json

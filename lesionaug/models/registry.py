@@ -73,7 +73,7 @@ def model_digest(model_or_dir: str | Path, job: Job) -> str:
     """
     if model_or_dir == PARAMETRIC:
         return PARAMETRIC
-    config = load_config(_folder(model_or_dir, job))
+    config = load_config(model_folder(model_or_dir, job))
     return digest_of(json.dumps(config, sort_keys=True).encode())
 
 
@@ -99,7 +99,7 @@ def _devices() -> list[str]:
 
 
 def _load(model_or_dir: str | Path, job: Job, device: torch.device, num_steps: int | None) -> Any:
-    folder = _folder(model_or_dir, job)
+    folder = model_folder(model_or_dir, job)
     config, state = load_model(folder)
     if config["model"] != job:
         raise LesionAugError(
@@ -108,7 +108,12 @@ def _load(model_or_dir: str | Path, job: Job, device: torch.device, num_steps: i
     return _loader(job, config["architecture"]).from_checkpoint(config, state, device=device, num_steps=num_steps)
 
 
-def _folder(model_or_dir: str | Path, job: Job) -> Path:
+def model_folder(model_or_dir: str | Path, job: Job) -> Path:
+    """Where a model lies; arguments as for `model_digest`, but for the stand-ins, which lie nowhere.
+
+    Raises:
+        LesionAugError: An unknown name, or a folder without a model.
+    """
     named = PACKAGED.get(str(model_or_dir))
     folder = named[job] if named else Path(model_or_dir).expanduser()
     if not (folder / CONFIG).is_file():
