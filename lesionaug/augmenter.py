@@ -20,7 +20,7 @@ from lesionaug.loaded import ModelChoice, loaded_prior, loaded_synthesizer
 from lesionaug.plan_options import PlanOptions
 from lesionaug.scan import LesionPlan
 from lesionaug.scan_parts import ScanParts
-from lesionaug.serving.errors import LateRenderError
+from lesionaug.serving.errors import LateRenderError, RemoteRenderError
 from lesionaug.serving.late import OnLate, Patience
 from lesionaug.variants import (
     CacheChoice,
@@ -66,8 +66,8 @@ class LesionRendering:
         return VoxelChange.from_bytes(payload)
 
     def is_there(self, parts: ScanParts, plan: LesionPlan) -> bool:
-        """Whether nothing need be rendered: what it changes is in the cache, or nothing."""
-        return not plan.lesions or (self.cached is not None and self._key(parts, plan) in self.cached)
+        """Whether nothing need be rendered: what it changes is in the cache, whole, or nothing."""
+        return not plan.lesions or (self.cached is not None and self.cached.found(self._key(parts, plan)) is not None)
 
     def check_digests(self, digests: Mapping[str, str]) -> None:
         """The models are those that a plan was made with; not checked when empty.
@@ -132,10 +132,10 @@ class LesionAugmenter:
         return self.variant(parts, draw(self.variants))
 
     def rendered(self, parts: ScanParts, plan: LesionPlan, draw: Draw) -> tuple[LesionPlan, VoxelChange]:
-        """What rendering a plan changes; another plan, if the render server is late and the policy says so."""
+        """What rendering a plan changes; another plan, if the render server is late or fails and the policy says so."""
         try:
             return plan, self.rendering.change(parts, plan)
-        except LateRenderError:
+        except (LateRenderError, RemoteRenderError):
             if self.rendering.patience.on_late not in ("cache", "skip"):
                 raise
             plan = self._instead(parts, draw)

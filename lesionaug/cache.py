@@ -22,7 +22,7 @@ from lesionaug.errors import LesionAugWarning
 from lesionaug.rendering import LesionRequest, Progress, RenderedLesion, Renderer, RenderRequest
 from lesionaug.store import Store
 
-RENDER_VERSION = 5
+RENDER_VERSION = 6
 """Part of every key. Raise it with each change after which the same scan, plan or request gives other bits: in anatomy,
 intensity, patches, planning, prior, models, diffusion, rendering or synthesis, or in how entries are written. Weights
 and priors have digests of their own. An old cache is then not read any more, and `lesionaug cache prune` empties it."""
@@ -111,20 +111,22 @@ def put_or_warn(store: Store, key: str, payload: bytes) -> None:
 
 
 def _packed(lesion: RenderedLesion, asked: LesionRequest) -> bytes:
-    """Mask, and the voxels that differ from the background in any bit."""
+    """Both masks, and the voxels that differ from the background in any bit."""
     image, background = lesion.image.numpy(), asked.background.numpy()
     changed = _bits(image) != _bits(background)
-    parts = (np.packbits(lesion.mask.numpy()), np.packbits(changed), image[changed])
+    masks = [np.packbits(mask.numpy()) for mask in (lesion.mask, lesion.full_grown)]
+    parts = (*masks, np.packbits(changed), image[changed])
     return zlib.compress(b"".join(part.tobytes() for part in parts), COMPRESSION)
 
 
 def _unpacked(payload: bytes, asked: LesionRequest) -> RenderedLesion:
     content = np.frombuffer(zlib.decompress(payload), np.uint8)
     mask, rest = _bools(content, asked.allowed.shape)
+    full_grown, rest = _bools(rest, asked.allowed.shape)
     changed, rest = _bools(rest, asked.background.shape)
     image = asked.background.numpy().copy()
     image[changed] = rest.copy().view(image.dtype)
-    return RenderedLesion(torch.from_numpy(mask), torch.from_numpy(image))
+    return RenderedLesion(*map(torch.from_numpy, (mask, full_grown, image)))
 
 
 def _bits(values: np.ndarray) -> np.ndarray:

@@ -37,7 +37,8 @@ class Quantiles:
         place = uniform(generator)
         if last - first > 1e-4:
             return min(max(self.at(first + place * (last - first)), low), high)
-        low, high = max(low, min(self.values[0], high)), min(high, max(self.values[-1], low))
+        low = low if np.isfinite(low) else min(self.values[0], high)
+        high = high if np.isfinite(high) else max(self.values[-1], low)
         return low + place * (high - low)
 
 

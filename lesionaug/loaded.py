@@ -105,9 +105,19 @@ def is_worker() -> bool:
     return in_loader or torch.cuda._is_in_bad_fork()
 
 
-@lru_cache(maxsize=2)
 def loaded_here(choice: ModelChoice) -> DiffusionRenderer:
-    """The models of this choice, in this process."""
+    """The models of this choice, in this process; read again when their folders hold others than before."""
+    return remembered_models(choice, tuple(choice.digests().items()))
+
+
+@lru_cache(maxsize=2)
+def remembered_models(choice: ModelChoice, digests: tuple[tuple[str, str], ...]) -> DiffusionRenderer:
+    """Models, once.
+
+    Args:
+        choice: Which.
+        digests: What is in their folders.
+    """
     renderer = load_synthesizer(
         choice.model,
         diffmask=choice.diffmask,
@@ -135,10 +145,33 @@ def served_models(**choice: Any) -> tuple[Renderer, dict[str, Any]]:
     return (renderer if on_cpu else replace(renderer, max_batch=LARGEST_BATCH)), chosen.identity()
 
 
-@lru_cache(maxsize=2)
 def loaded_prior(path: str | None = None) -> LesionPrior:
-    """A prior from a file, or the packaged one, in this process."""
-    return LesionPrior.load(path)
+    """A prior from a file, or the packaged one, in this process; read again when the file has changed."""
+    return remembered_prior(path, _stamp(path))[0]
+
+
+def prior_digest(path: str | None = None) -> str:
+    """`LesionPrior.digest` of the same, which takes longer to compute than to look up."""
+    return remembered_prior(path, _stamp(path))[1]
+
+
+@lru_cache(maxsize=8)
+def remembered_prior(path: str | None, stamp: tuple[int, int] | None) -> tuple[LesionPrior, str]:
+    """A prior and its digest, once.
+
+    Args:
+        path: As for `loaded_prior`.
+        stamp: Time and size of the file; none of the packaged one.
+    """
+    prior = LesionPrior.load(path)
+    return prior, prior.digest
+
+
+def _stamp(path: str | None) -> tuple[int, int] | None:
+    if path is None or not os.path.isfile(path):
+        return None
+    about = os.stat(path)
+    return about.st_mtime_ns, about.st_size
 
 
 def loaded_synthesizer(

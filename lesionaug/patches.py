@@ -15,6 +15,7 @@ from torch import Tensor
 from lesionaug.types import Mask, Volume, triple
 
 SAME_SPACING = 0.1  # relative; within it a voxel of the scan counts as one of the model
+TINY = 1e-6  # of a voxel that a mask covers
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,16 @@ def _snap(step: float) -> float:
     return 1.0 if abs(step - 1) <= SAME_SPACING else step
 
 
+def model_lengths(spacing_mm: tuple[float, float, float], model_spacing_mm: float) -> float:
+    """Millimetres in which a patch counts, per millimetre of the scan.
+
+    Where a voxel of the scan counts as one of the model though it is a little smaller or larger, so does all that is in
+    it. The cube of this is right for volumes, and it is the mean over directions for lengths.
+    """
+    counted = [model_spacing_mm / spacing if _snap(model_spacing_mm / spacing) == 1 else 1.0 for spacing in spacing_mm]
+    return math.prod(counted) ** (1 / 3)
+
+
 def cut(volume: Volume, grid: PatchGrid, fill: float = 0.0) -> Volume:
     """Patch of a volume; `fill` outside the scan."""
     if grid.is_exact:
@@ -90,11 +101,23 @@ def uncut(patch: Volume, grid: PatchGrid, scan_shape: tuple[int, ...]) -> tuple[
     return _sample(_smooth(patch, step, positions), positions, 0.0), box
 
 
-def uncut_mask(mask: Mask, grid: PatchGrid, scan_shape: tuple[int, ...]) -> tuple[Mask, tuple[slice, slice, slice]]:
-    """A mask on the scan's voxels: the most covered ones, as many as keep its volume, and at least one."""
+def uncut_mask(
+    mask: Mask, grid: PatchGrid, scan_shape: tuple[int, ...], within: Mask | None = None
+) -> tuple[Mask, tuple[slice, slice, slice]]:
+    """A mask on the scan's voxels: the most covered ones, as many as keep its volume, and at least one.
+
+    Args:
+        mask: In the patch.
+        grid: Of the patch.
+        scan_shape: Of the scan.
+        within: Another mask that holds this one, as it then does on the scan's voxels.
+    """
     covered, box = uncut(mask.float(), grid, scan_shape)
     if grid.is_exact or not bool(mask.any()):
         return covered > 0.5, box
+    if within is not None and not torch.equal(within, mask):
+        # Each is ranked by its own coverage, so the first voxels of the smaller one need not be among the other's.
+        covered = torch.where(uncut_mask(within, grid, scan_shape)[0], covered + TINY, 0)
     count = max(1, round(int(mask.sum()) * math.prod(grid.step)))
     ranked = covered.flatten().sort(descending=True, stable=True)
     chosen = ranked.indices[:count][ranked.values[:count] > 0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from lesionaug.errors import LesionAugError, LesionAugWarning
 from lesionaug.plan_options import PlanOptions
 from lesionaug.prior_tables import PriorTables
 from lesionaug.scan import CHANNELS, REGIONS, LesionPlan, LesionSpec, Scan
+from lesionaug.types import Mask, RegionMap
 
 TRIES = 40  # centres tried per lesion
 FAILURES = 25  # lesions in a row that did not fit, after which the scan counts as full
@@ -198,8 +199,7 @@ class Room:
             allowed &= ~scan.lesion_mask[0].numpy()
         places = np.flatnonzero(allowed)
         weights = scan.eligible[0].reshape(-1).numpy()[places].astype(float)
-        regions = scan.regions[0].reshape(-1).numpy()[places]
-        regions[regions == 0] = len(REGIONS)  # eligible by the user's own map alone
+        regions = known_regions(scan.regions)[0].reshape(-1).numpy()[places]
         chosen = [np.flatnonzero(regions == index + 1) for index in range(len(REGIONS))]
         if options.regions is not None:
             chosen = [c if name in options.regions else c[:0] for name, c in zip(REGIONS, chosen, strict=True)]
@@ -247,6 +247,21 @@ class Room:
         distance2 = axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2
         inside = self.allowed[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] & (distance2 <= radius**2)
         return inside.sum() * self.spacing_mm.prod() >= ROOM * size.volume_mm3
+
+
+def known_regions(regions: RegionMap) -> RegionMap:
+    """Regions of a scan, in which what is eligible by the user's own map alone counts as the last one."""
+    return regions.masked_fill(regions == 0, len(REGIONS))
+
+
+def in_regions(regions: RegionMap, names: Sequence[str]) -> Mask:
+    """Where lesions of these regions may be centred.
+
+    Args:
+        regions: Of a scan.
+        names: From `REGIONS`.
+    """
+    return torch.isin(known_regions(regions), torch.tensor([REGIONS.index(name) + 1 for name in names]))
 
 
 def _positions(scan: Scan) -> cKDTree | None:

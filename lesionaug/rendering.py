@@ -61,9 +61,15 @@ class RenderedLesion:
     """A lesion in its patch: the mask, and the background with the lesion.
 
     Outside the mask intensities count only where the lesion may have a halo, and are the background's elsewhere.
+
+    Args:
+        mask: Of the lesion as it is.
+        full_grown: Of the lesion when it is full-grown; holds `mask`.
+        image: Background and lesion.
     """
 
     mask: Mask
+    full_grown: Mask
     image: Volume
 
 
@@ -150,7 +156,7 @@ class DiffusionRenderer:
         background = self._stack(lesion.background for lesion in batch)
         specs = [lesion.spec for lesion in batch]
         zoom = [patch_zoom(spec.extent_mm, brain.shape[2:], self.spacing_mm) for spec in specs]
-        mask = self.masks(
+        full_grown = self.masks(
             MaskConditions(
                 extent_mm=_single([spec.extent_mm / z for spec, z in zip(specs, zoom, strict=True)]),
                 volume_mm3=_single([spec.volume_mm3 / z**3 for spec, z in zip(specs, zoom, strict=True)]),
@@ -159,7 +165,7 @@ class DiffusionRenderer:
             ),
             generators,
         )
-        mask = grown_parts(mask, [lesion.spec.grown for lesion in batch])
+        mask = grown_parts(full_grown, [lesion.spec.grown for lesion in batch])
         image = self.inpainter(
             PaintConditions(
                 background=background,
@@ -171,7 +177,8 @@ class DiffusionRenderer:
             ),
             generators,
         )
-        return [RenderedLesion(m.cpu(), x.float().cpu()) for m, x in zip(mask, image, strict=True)]
+        parts = zip(mask.cpu(), full_grown.cpu(), image.float().cpu(), strict=True)
+        return [RenderedLesion(*part) for part in parts]
 
     def _stack(self, patches) -> Tensor:
         stacked, device = torch.stack(list(patches)), torch.device(self.device)

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from lesionaug.intensity import Scale, robust_scale
-from lesionaug.patches import PatchGrid, cut, cut_mask, uncut, uncut_mask
+from lesionaug.patches import PatchGrid, cut, cut_mask, model_lengths, uncut, uncut_mask
 from lesionaug.plan_options import PlanOptions
 from lesionaug.prior import LesionPrior
 from lesionaug.rendering import (
@@ -74,10 +74,14 @@ class LesionSynthesizer:
         """What the renderer needs to know of the scan, and where its patches lie."""
         normalised = scale.normalise(scan.image.float())
         allowed = ((scan.eligible > 0) | scan.lesion_mask) & paintable(scan, plan)
-        grids = [self._grid(scan, spec) for spec in plan]
+        scaling = model_lengths(scan.spacing_mm, self.renderer.spacing_mm)
+        specs = [
+            replace(spec, diameter_mm=scaling * spec.diameter_mm, extent_mm=scaling * spec.extent_mm) for spec in plan
+        ]
+        grids = [self._grid(scan, spec) for spec in specs]
         lesions = tuple(
             LesionRequest(cut(normalised, grid), cut_mask(scan.brain, grid), cut_mask(allowed, grid), spec)
-            for grid, spec in zip(grids, plan, strict=True)
+            for grid, spec in zip(grids, specs, strict=True)
         )
         return RenderRequest(scan.channels, lesions), grids
 
@@ -103,7 +107,7 @@ def paste(
     """Write rendered lesions into a copy of the scan."""
     image, new, painted = scan.image.clone(), torch.zeros_like(scan.lesion_mask), torch.zeros_like(scan.lesion_mask)
     for lesion, asked, grid in zip(rendered, request.lesions, grids, strict=True):
-        mask, box = uncut_mask(lesion.mask, grid, scan.shape)
+        mask, box = uncut_mask(lesion.mask, grid, scan.shape, within=lesion.full_grown)
         # The change, not the value, is brought to the scan's voxels: its own detail stays where patches are coarser.
         change, _ = uncut(lesion.image - asked.background, grid, scan.shape)
         change = change / _covered(lesion.mask, mask, grid, scan.shape)

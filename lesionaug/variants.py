@@ -22,7 +22,7 @@ from torch import Tensor
 
 from lesionaug.cache import COMPRESSION, digest_of, put_or_warn
 from lesionaug.errors import LesionAugError
-from lesionaug.loaded import ModelChoice, loaded_prior
+from lesionaug.loaded import ModelChoice, prior_digest
 from lesionaug.plan_options import PlanOptions
 from lesionaug.scan import LesionPlan, Scan
 from lesionaug.store import FolderStore, Store
@@ -77,9 +77,6 @@ class CacheChoice:
         """What is kept under a key."""
         return _store(self.path, self.limit_gb).get(key)
 
-    def __contains__(self, key: str) -> bool:
-        return key in _store(self.path, self.limit_gb)
-
 
 def cache_choice(path: str | None, *, only: bool = False, limit_gb: float | None = None) -> CacheChoice | None:
     """The cache among a transform's arguments, if there is one.
@@ -97,11 +94,6 @@ def _store(path: str, limit_gb: float | None) -> Store:
     return FolderStore(Path(path), None if limit_gb is None else int(limit_gb * GB))
 
 
-@lru_cache(maxsize=8)
-def _prior_digest(path: str | None) -> str:
-    return loaded_prior(path).digest
-
-
 def plan_key(content: str, options: PlanOptions, prior: str | None, choice: ModelChoice, variant: int) -> str:
     """Of one of a scan's plans.
 
@@ -115,7 +107,7 @@ def plan_key(content: str, options: PlanOptions, prior: str | None, choice: Mode
     about = {
         "plan of": content,
         "options": {name: _number(value) for name, value in asdict(options).items()},
-        "prior": _prior_digest(prior),
+        "prior": prior_digest(prior),
         "variant": variant,
     }
     return digest_of({**about, **_models(choice)})

@@ -31,6 +31,7 @@ def assert_same_lesions(found: tuple[RenderedLesion, ...], expected: tuple[Rende
         assert one.mask.dtype == other.mask.dtype == torch.bool
         assert one.image.dtype == other.image.dtype == torch.float32
         assert torch.equal(one.mask, other.mask)
+        assert torch.equal(one.full_grown, other.full_grown)
         assert torch.equal(one.image.view(torch.int32), other.image.view(torch.int32))
 
 

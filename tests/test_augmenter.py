@@ -8,6 +8,7 @@ from phantom_subjects import PARAMETRIC, small_phantom
 from lesionaug import ScanParts, lesion_augmenter
 from lesionaug.augmenter import SEEDS
 from lesionaug.errors import LesionAugError
+from lesionaug.serving.errors import RemoteRenderError
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +85,26 @@ def test_options_that_cannot_be_meant(options, message):
 def test_an_unknown_option_is_named():
     with pytest.raises(TypeError, match="colour"):
         lesion_augmenter(colour="red")
+
+
+def test_what_a_power_cut_left_empty_is_filled_again(scan, tmp_path):
+    augmenter = lesion_augmenter(**PARAMETRIC, cache=tmp_path, variants=2)
+    assert list(augmenter.fill(scan)) == [True, True]
+    assert list(augmenter.fill(scan)) == [False, False]
+    for entry in tmp_path.rglob("*.lesions"):
+        entry.write_bytes(b"")
+    assert list(augmenter.fill(scan)) == [True, True]
+    only = lesion_augmenter(**PARAMETRIC, cache=tmp_path, variants=2, cache_only=True)
+    assert all(len(only(scan, Dice(variant))[1].indices) for variant in range(2))
+
+
+def test_a_server_that_fails_costs_lesions_where_that_is_asked_for(scan, monkeypatch):
+    def failed(*_, **__):
+        raise RemoteRenderError("out of memory")
+
+    monkeypatch.setattr("lesionaug.augmenter.loaded_synthesizer", failed)
+    plan, change = lesion_augmenter(**PARAMETRIC, on_late="skip")(scan, Dice(1))
+    assert not plan.lesions
+    assert not len(change.indices)
+    with pytest.raises(RemoteRenderError):
+        lesion_augmenter(**PARAMETRIC, on_late="wait")(scan, Dice(1))

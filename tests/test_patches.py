@@ -70,3 +70,18 @@ def test_masks_are_cut_to_masks():
     assert patch.dtype == torch.bool
     assert patch[0, 12:].all()
     assert not patch[0, :6].any()
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_what_holds_a_mask_holds_it_on_the_scans_voxels_too(spacing):
+    """A lesion that grows loses no voxel, whatever the slices."""
+    shape = tuple(round(60 / s) for s in spacing)
+    place = grid(tuple(n // 2 for n in shape), spacing)
+    for seed in range(8):
+        noise = torch.randn(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(seed))
+        field = torch.nn.functional.avg_pool3d(noise, 5, stride=1, padding=2)[0]
+        part, whole = field > field.quantile(0.97), field > field.quantile(0.9)
+        small, _ = uncut_mask(part, place, shape, within=whole)
+        large, _ = uncut_mask(whole, place, shape)
+        assert not (small & ~large).any()
+        assert int(small.sum()) == int(uncut_mask(part, place, shape)[0].sum())

@@ -347,7 +347,10 @@ def test_quantiles_give_back_their_sample():
     inside = [table.draw(generator, 0.5, 0.7) for _ in range(50)]
     assert min(inside) >= 0.5
     assert max(inside) <= 0.7
-    assert 8 <= table.draw(generator, 8.0, 9.0) <= 9
+    for low, high in ((8.0, 9.0), (-9.0, -8.0)):  # where the sample has nothing
+        beyond = [table.draw(generator, low, high) for _ in range(50)]
+        assert low <= min(beyond) < low + 0.2
+        assert high - 0.2 < max(beyond) <= high
 
 
 def test_conditional_quantiles_follow_what_is_given():

@@ -146,6 +146,21 @@ def test_any_spacing(synthesizer, spacing_mm):
     assert volume == pytest.approx(spec.volume_mm3, rel=0.35, abs=1.5 * scan.voxel_mm3)
 
 
+@pytest.mark.parametrize(
+    "spacing_mm", [(0.9375, 0.9375, 1.0), (0.91, 0.91, 0.91), (1.1, 1.1, 1.1), (0.9375, 0.9375, 3.0), (1.0, 1.0, 1.0)]
+)
+def test_voxels_that_count_as_the_models_count_for_what_they_are(spacing_mm):
+    shape = tuple(round(60 / s) for s in spacing_mm)
+    tissue = torch.ones(1, *shape, dtype=torch.bool)
+    scan = replace(
+        small_scan(shape=shape, spacing_mm=spacing_mm), lesion_mask=~tissue, brain=tissue, eligible=1.0 * tissue
+    )
+    spec = replace(small_plan(1).lesions[0], center=tuple(n // 2 for n in shape), diameter_mm=11.0, extent_mm=16.0)
+    synthesizer = LesionSynthesizer(prior=LesionPrior.load(), renderer=RENDERERS["compact"]())
+    volume = synthesizer.render(scan, LesionPlan((spec,))).lesion_mask.sum() * scan.voxel_mm3
+    assert volume == pytest.approx(spec.volume_mm3, rel=0.01, abs=scan.voxel_mm3)
+
+
 @pytest.mark.parametrize("extent_mm", [45.0, 50.0, 64.0])
 def test_a_lesion_too_large_for_any_patch_keeps_its_volume(extent_mm):
     """It is drawn on coarser voxels: as large as asked for, inside its control sphere, and nothing else changes."""

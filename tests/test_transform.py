@@ -11,7 +11,7 @@ from phantom_subjects import PARAMETRIC, SHAPE, assert_same, seeded, small_phant
 
 from lesionaug import RenderMSLesions, SyntheticMSLesion
 from lesionaug.errors import LesionAugError
-from lesionaug.loaded import loaded_here, loaded_prior
+from lesionaug.loaded import remembered_models, remembered_prior
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +94,12 @@ def test_transforms_travel_as_plain_data(subject):
 
 
 def test_weights_are_loaded_once_per_process(subject):
-    loaded_here.cache_clear()
-    loaded_prior.cache_clear()
+    remembered_models.cache_clear()
+    remembered_prior.cache_clear()
     for seed in range(2):
         seeded(copy.deepcopy(SyntheticMSLesion(**PARAMETRIC)), subject, seed)
-    assert loaded_here.cache_info().misses == 1
-    assert loaded_prior.cache_info().misses == 1
+    assert remembered_models.cache_info().misses == 1
+    assert remembered_prior.cache_info().misses == 1
 
 
 def test_probability_zero_returns_the_subject_itself(subject):

@@ -86,8 +86,8 @@ class VariantJob:
         return None
 
     def has(self, case: Case) -> bool:
-        """Whether a variant is there."""
-        return self._key(case) in store_in(self.folder) and plan_file(self.folder, case).is_file()
+        """Whether a variant is there, whole: after a power cut files may be there and empty."""
+        return plan_file(self.folder, case).is_file() and store_in(self.folder).get(self._key(case)) is not None
 
     def fail(self, case: Case, error: str, trace: str = "") -> Failure | None:
         """Write down that a variant could not be made, unless it is there: somebody else was at it, and faster."""

@@ -21,9 +21,10 @@ from torch import Tensor
 from lesionaug.errors import LesionAugError, LesionAugWarning
 from lesionaug.loaded import loaded_prior
 from lesionaug.plan_options import PlanOptions
+from lesionaug.planning import in_regions
 from lesionaug.rendering import Renderer
 from lesionaug.scan import Scan
-from lesionaug.serving.errors import LateRenderError
+from lesionaug.serving.errors import LateRenderError, RemoteRenderError
 from lesionaug.synthesis import LesionSynthesizer
 
 LEAST_BRAIN_ML = 20.0
@@ -89,6 +90,7 @@ class LiveLesions:
 
         Raises:
             LesionAugError: The renderer is late or refuses, and that is not to be skipped.
+            RemoteRenderError: The models failed in the server, likewise.
         """
         scan = self._scan(image, label, codes)
         reason = self._nowhere(scan)
@@ -97,11 +99,10 @@ class LiveLesions:
             return image, label
         try:
             after, count = self._rendered(scan, seed)
-        except LesionAugError as error:
+        except (LesionAugError, RemoteRenderError) as error:
             if not self.lenient:
                 raise
-            late = isinstance(error, LateRenderError)
-            self.ledger.add(none="render server late" if late else "cannot be rendered", seed=seed, error=str(error))
+            self.ledger.add(none=_in_short(error), seed=seed, error=str(error))
             return image, label
         new = after.lesion_mask & ~scan.lesion_mask
         self.ledger.add(lesions=count, seed=seed, voxels=int(new.sum()))
@@ -128,7 +129,11 @@ class LiveLesions:
         if int(scan.brain.sum()) * scan.voxel_mm3 < 1000 * LEAST_BRAIN_ML:
             return "little brain in the crop"
         free = (scan.eligible > FAINT) & scan.brain & ~scan.lesion_mask
-        return None if bool(free.any()) else "no white matter in the middle of the crop"
+        if not bool(free.any()):
+            return "no white matter in the middle of the crop"
+        if self.options.regions and not bool((free & in_regions(scan.regions, self.options.regions)).any()):
+            return "none of the regions in the middle of the crop"
+        return None
 
     def _rendered(self, scan: Scan, seed: int) -> tuple[Scan, int]:
         synthesizer = LesionSynthesizer(loaded_prior(self.prior), self.renderer)
@@ -136,6 +141,12 @@ class LiveLesions:
             warnings.simplefilter("ignore", LesionAugWarning)  # a full crop is no news, and the ledger counts
             plan = synthesizer.plan(scan, torch.Generator().manual_seed(seed), self.options)
         return synthesizer.render(scan, plan), len(plan)
+
+
+def _in_short(error: Exception) -> str:
+    if isinstance(error, LateRenderError):
+        return "render server late"
+    return "render server failed" if isinstance(error, RemoteRenderError) else "cannot be rendered"
 
 
 def _middle(shape: Sequence[int], kept: Sequence[int]) -> tuple[slice, ...]:

@@ -38,7 +38,7 @@ ELIGIBLE = 2
 LEVELS = 6000
 """Of weights in a region; all regions together fit into 16 bits."""
 
-MAPS_VERSION = 1
+MAPS_VERSION = 2
 """Raise it when the same case gets another map."""
 
 
@@ -105,12 +105,14 @@ class CaseMaps:
         return side_folder(self.preprocessed) / "maps" / f"{identifier}-{digest}.b2nd"
 
     def _make(self, path: Path, data: np.ndarray, segmentation: np.ndarray, properties: Mapping[str, Any]) -> None:
-        codes = np.zeros(segmentation[:1].shape, np.int16)
         try:
             affine = case_affine(properties, data.shape[1:], self.transpose)
             codes = encoded(host_scan(data, segmentation, affine, self.roles)).numpy()
-        finally:
-            _write(path, codes)
+        except LesionAugError:
+            # True of the case, so it is kept; whatever else stops this, Ctrl-C included, says nothing of it.
+            _write(path, np.zeros(segmentation[:1].shape, np.int16))
+            raise
+        _write(path, codes)
 
 
 @dataclass(frozen=True)

@@ -74,11 +74,18 @@ class SyntheticLesionHooks(Base):
                 self.lesion_training.close()
 
     def save_checkpoint(self, filename: str) -> None:
-        """nnU-Net's, which also says what the lesions were."""
-        super().save_checkpoint(filename)
-        if self.lesion_training and self.local_rank == 0 and not self.disable_checkpointing:
+        """nnU-Net's, which also says what the lesions were; an earlier one of that name stays until this is whole."""
+        if not self.lesion_training or self.local_rank != 0 or self.disable_checkpointing:
+            super().save_checkpoint(filename)
+            return
+        partial = Path(f"{filename}.partial")
+        try:
+            super().save_checkpoint(str(partial))
             plain = self.plain_name if self.lesion_training.settings.plain_checkpoint else type(self).__name__
-            _amend(Path(filename), trainer_name=plain, lesionaug=self.lesion_training.about())
+            _amend(partial, trainer_name=plain, lesionaug=self.lesion_training.about())
+            os.replace(partial, filename)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _keep_done_epochs(self) -> None:
         """A checkpoint from which `--c` goes on, unless no epoch is done or all are."""
@@ -115,8 +122,6 @@ def __getattr__(name: str) -> type:
 
 
 def _amend(path: Path, **entries: Any) -> None:
-    """Change entries of a checkpoint that was just written; the file is whole at any moment."""
+    """Change entries of a checkpoint that was just written."""
     checkpoint = torch.load(path, map_location="cpu", weights_only=False)
-    partial = path.with_suffix(".partial")
-    torch.save({**checkpoint, **entries}, partial)
-    os.replace(partial, path)
+    torch.save({**checkpoint, **entries}, path)

@@ -12,7 +12,6 @@ from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection
 from typing import Any
 
-from lesionaug import __version__
 from lesionaug.errors import LesionAugError
 from lesionaug.rendering import Renderer
 from lesionaug.serving import parcels, wire
@@ -87,7 +86,7 @@ def _facts(message: wire.Message, service: Service) -> Mapping[str, Any]:
     renderer = service.renderer
     if message.kind == "hello":
         return {
-            "version": __version__,
+            "version": parcels.VERSION,
             "identity": dict(service.identity),
             "spacing_mm": renderer.spacing_mm,
             "channels": renderer.channels,

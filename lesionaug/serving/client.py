@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from lesionaug import __version__
 from lesionaug.errors import LesionAugError
 from lesionaug.rendering import Progress, RenderedLesion, RenderRequest
 from lesionaug.serving import parcels, pool, wire
@@ -139,9 +138,9 @@ class ServedRenderer:
             raise
 
     def _check(self, facts: Mapping[str, Any]) -> None:
-        if facts["version"] != __version__:
+        if facts["version"] != parcels.VERSION:
             raise LesionAugError(
-                f"Expected a render server of lesionaug {__version__}, got one of {facts['version']} at "
+                f"Expected a render server of lesionaug {parcels.VERSION}, got one of {facts['version']} at "
                 f"{self.address}; start it again"
             )
         if self.identity and dict(self.identity) != facts["identity"]:

@@ -9,12 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lesionaug import __version__
+from lesionaug.cache import RENDER_VERSION
 from lesionaug.rendering import LesionRequest, RenderedLesion, RenderRequest
 from lesionaug.scan import LesionSpec
 from lesionaug.serving.errors import WireError
 from lesionaug.serving.wire import Message, encode
 
 RENDER, RENDERED = "render", "rendered"
+
+VERSION = f"{__version__}, rendering {RENDER_VERSION}"
+"""Of both ends: a server that outlived an update would render what it rendered before."""
 
 
 def request_to_bytes(request: RenderRequest) -> bytes:
@@ -47,14 +52,13 @@ def request_from(message: Message) -> RenderRequest:
 
 def rendered_to_bytes(lesions: Sequence[RenderedLesion]) -> bytes:
     """Rendered lesions on their way back."""
-    return encode(RENDERED, {}, _to_numpy([values for lesion in lesions for values in (lesion.mask, lesion.image)]))
+    tensors = [values for lesion in lesions for values in (lesion.mask, lesion.full_grown, lesion.image)]
+    return encode(RENDERED, {}, _to_numpy(tensors))
 
 
 def rendered_from(message: Message) -> tuple[RenderedLesion, ...]:
     """Inverse of `rendered_to_bytes`."""
-    return tuple(
-        RenderedLesion(torch.from_numpy(mask), torch.from_numpy(image)) for mask, image in _in_groups(message.arrays, 2)
-    )
+    return tuple(RenderedLesion(*map(torch.from_numpy, parts)) for parts in _in_groups(message.arrays, 3))
 
 
 def _to_numpy(tensors: Sequence[Tensor]) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ from renderers import assert_same_lesions, check_renderer
 from waiting import count, eventually
 
 from lesionaug.errors import LesionAugError, LesionAugWarning
-from lesionaug.serving import late, pool
+from lesionaug.serving import late, parcels, pool
 from lesionaug.serving.channel import connect
 from lesionaug.serving.client import ServedRenderer
 from lesionaug.serving.errors import LateRenderError, RemoteRenderError
@@ -117,6 +117,12 @@ def test_other_models_than_the_expected_are_refused(server, request_of_four):
     renderer = ServedRenderer(server.address, identity=(("diffmask", "another"),))
     with pytest.raises(LesionAugError, match="Expected a render server with the models"):
         renderer(request_of_four)
+
+
+def test_a_server_that_outlived_an_update_is_refused(server, request_of_four, monkeypatch):
+    monkeypatch.setattr(parcels, "VERSION", "a later one")
+    with pytest.raises(LesionAugError, match="start it again"):
+        ServedRenderer(server.address)(request_of_four)
 
 
 def test_patch_shapes_are_the_servers_and_soon_known(server, here):

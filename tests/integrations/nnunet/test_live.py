@@ -6,10 +6,12 @@ import cc3d
 import numpy as np
 import pytest
 import torch
+from lesionaug.integrations.nnunet.maps import decoded
 from nnunet_crops import KEPT, ROLES, crop, lesions, seeded, send_seeded
 
 from lesionaug.loaded import ModelChoice, loaded_here
-from lesionaug.serving.errors import LateRenderError
+from lesionaug.scan import REGIONS
+from lesionaug.serving.errors import LateRenderError, RemoteRenderError
 
 
 class Late:
@@ -22,6 +24,13 @@ class Late:
 
     def __call__(self, request, progress=None):
         raise LateRenderError("Expected an answer, got none")
+
+
+class Failing(Late):
+    """A renderer whose server has run out of memory."""
+
+    def __call__(self, request, progress=None):
+        raise RemoteRenderError("Expected rendered lesions, got an error in the server: out of memory")
 
 
 def same(one, other):
@@ -123,16 +132,28 @@ def test_where_there_is_no_place_nothing_happens_and_it_is_counted(tmp_path, dam
     assert transform.ledger.news() == {f"none: {reason}": 1}
 
 
-def test_a_late_renderer_is_skipped_and_counted(tmp_path):
-    transform = lesions(tmp_path, renderer=Late())
+@pytest.mark.parametrize(("renderer", "reason"), [(Late(), "render server late"), (Failing(), "render server failed")])
+def test_a_late_or_failing_renderer_is_skipped_and_counted(tmp_path, renderer, reason):
+    transform = lesions(tmp_path, renderer=renderer)
     after = transform(**crop())
     assert same(after, {"image": crop()["image"], "segmentation": crop()["segmentation"][:1]})
-    assert transform.ledger.news() == {"none: render server late": 1}
+    assert transform.ledger.news() == {f"none: {reason}": 1}
 
 
-def test_a_late_renderer_is_an_error_where_that_is_asked_for(tmp_path):
-    with pytest.raises(LateRenderError):
-        lesions(tmp_path, renderer=Late(), lenient=False)(**crop())
+@pytest.mark.parametrize(("renderer", "error"), [(Late(), LateRenderError), (Failing(), RemoteRenderError)])
+def test_a_late_or_failing_renderer_is_an_error_where_that_is_asked_for(tmp_path, renderer, error):
+    with pytest.raises(error):
+        lesions(tmp_path, renderer=renderer, lenient=False)(**crop())
+
+
+@pytest.mark.parametrize("lenient", [True, False])
+def test_a_crop_without_the_regions_asked_for_is_no_error(tmp_path, lenient):
+    here = set(decoded(crop()["segmentation"][1:2]).regions.unique().tolist())
+    elsewhere = next(name for number, name in enumerate(REGIONS, start=1) if number not in here)
+    transform = lesions(tmp_path, regions=(elsewhere,), lenient=lenient)
+    after = transform(**crop())
+    assert same(after, {"image": crop()["image"], "segmentation": crop()["segmentation"][:1]})
+    assert transform.ledger.news() == {"none: none of the regions in the middle of the crop": 1}
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,18 @@ def test_a_map_is_made_once_until_the_case_is_preprocessed_again(cases):
     assert len(files(cases)) == len(before) + 1
 
 
+@pytest.mark.parametrize("accident", [KeyboardInterrupt, MemoryError])
+def test_a_map_that_was_interrupted_is_made_the_next_time(cases, monkeypatch, accident):
+    def interrupted(*_):
+        raise accident
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lesionaug.integrations.nnunet.maps.host_scan", interrupted)
+        with pytest.raises(accident):
+            cases.load_case(case_name(1))
+    assert cases.load_case(case_name(1))[1][:][1].any()
+
+
 class Blank:
     """A dataset whose images show nothing."""
 

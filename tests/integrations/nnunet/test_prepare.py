@@ -1,6 +1,7 @@
 """`lesionaug nnunet prepare` renders what training will lay over its cases: all of it, once, the same for everybody."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,11 +65,11 @@ def test_it_does_not_matter_who_prepares_and_whether_at_once(
     assert other.open().prepared == workplace.open().prepared
 
 
-def test_what_is_missing_or_damaged_is_rendered_again(workplace, capsys):
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"")], ids=["gone", "empty"])
+def test_what_is_missing_or_damaged_is_rendered_again(workplace, capsys, damage):
     workplace.prepare(capsys)
     before = rendered(workplace)
-    gone = sorted((workplace.overlays / "changes").rglob("*.lesions"))[0]
-    gone.unlink()
+    damage(sorted((workplace.overlays / "changes").rglob("*.lesions"))[0])
     outcome = workplace.prepare(capsys)
     assert "1 to render" in outcome.out
     assert rendered(workplace) == before

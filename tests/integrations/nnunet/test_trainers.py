@@ -119,6 +119,23 @@ def test_a_checkpoint_names_a_trainer_that_stock_nnunet_knows(make_trainer, sett
     assert not list(Path(trainer.output_folder).glob("*.partial"))
 
 
+def test_a_checkpoint_that_is_cut_off_leaves_the_earlier_one(make_trainer, monkeypatch):
+    trainer = make_trainer()
+    trainer.run_training()
+    path = Path(trainer.output_folder) / "checkpoint_final.pth"
+
+    def cut_off(content, file, **options):
+        Path(file).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    before = path.read_bytes()
+    monkeypatch.setattr(torch, "save", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.save_checkpoint(str(path))
+    assert path.read_bytes() == before
+    assert not list(path.parent.glob("*.partial"))
+
+
 def test_a_training_goes_on_where_it_was_stopped(make_trainer):
     trainer = make_trainer(epochs=3)
 
