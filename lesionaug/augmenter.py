@@ -135,9 +135,13 @@ class LesionAugmenter:
         """What rendering a plan changes; another plan, if the render server is late or fails and the policy says so."""
         try:
             return plan, self.rendering.change(parts, plan)
-        except (LateRenderError, RemoteRenderError):
+        except (LateRenderError, RemoteRenderError) as error:
             if self.rendering.patience.on_late not in ("cache", "skip"):
                 raise
+            if isinstance(error, RemoteRenderError):  # lateness is counted and told where it is noticed
+                warnings.warn(
+                    f"The render server failed, and is asked again next time. {error}", LesionAugWarning, stacklevel=2
+                )
             plan = self._instead(parts, draw)
             return plan, self.rendering.change(parts, plan)
 

@@ -7,7 +7,7 @@ from phantom_subjects import PARAMETRIC, small_phantom
 
 from lesionaug import ScanParts, lesion_augmenter
 from lesionaug.augmenter import SEEDS
-from lesionaug.errors import LesionAugError
+from lesionaug.errors import LesionAugError, LesionAugWarning
 from lesionaug.serving.errors import RemoteRenderError
 
 
@@ -103,7 +103,8 @@ def test_a_server_that_fails_costs_lesions_where_that_is_asked_for(scan, monkeyp
         raise RemoteRenderError("out of memory")
 
     monkeypatch.setattr("lesionaug.augmenter.loaded_synthesizer", failed)
-    plan, change = lesion_augmenter(**PARAMETRIC, on_late="skip")(scan, Dice(1))
+    with pytest.warns(LesionAugWarning, match="out of memory"):
+        plan, change = lesion_augmenter(**PARAMETRIC, on_late="skip")(scan, Dice(1))
     assert not plan.lesions
     assert not len(change.indices)
     with pytest.raises(RemoteRenderError):
