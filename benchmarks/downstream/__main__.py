@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import tyro
@@ -60,14 +60,25 @@ SMOKE = Study(
     lesions=Lesions(model="parametric", variants=1),
     quick=Quick(steps=4, batch=2, filters=(4, 4, 8), refresh=2),
 )
+RESOLVED = Study(
+    patients=(1, 2, 3),
+    draws=tuple(range(8)),
+    seeds=(0, 1, 2, 3),
+    lesions=Lesions(variants=8),
+    quick=Quick(steps=700, refresh=25),
+)
+"""All draws of a pool of eight, and as many seeds as tell two points of Dice between two arms on these draws."""
+LEAVE_ONE_OUT = Study(
+    patients=(3,), draws=(0,), seeds=(0,), lesions=Lesions(variants=8), quick=Quick(steps=1000, refresh=25)
+)
 LONG = Quick(steps=5000, batch=4, patch=64, filters=(32, 64, 128, 256), refresh=50, device="cuda")
 CURVE = Study(patients=(1, 2, 5, 10), draws=(0, 1, 2), seeds=(0, 1), quick=LONG)
 """Protocol of the data sets that users download: the curve of peers' studies, on a GPU."""
 
 PROTOCOLS = {
     "smoke": Simulated(SMOKE, Simulation(pool=2, test=1, healthy_hosts=1, healthy_test=1)),
-    "simulated": Simulated(),
-    "pilot": Imaged(replace(Study(), patients=(1, 2))),
+    "simulated": Simulated(RESOLVED, Simulation(pool=8, healthy_test=2)),
+    "pilot": Imaged(LEAVE_ONE_OUT),
     "mslesseg": OnDisk(CURVE, Source(Path("MSLesSeg"), "mslesseg")),
     "open_ms": OnDisk(CURVE, Source(Path("open_ms_data"), "open_ms")),
 }
