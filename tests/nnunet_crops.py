@@ -51,5 +51,9 @@ def seeded(transform: LiveLesions, seed: int) -> dict[str, torch.Tensor]:
 
 
 def send_seeded(connection, transform: LiveLesions, seed: int) -> None:
-    """The same in another process; its answer as arrays, for tensors would need shared memory."""
+    """The same in another process; its answer as arrays, for tensors would need shared memory.
+
+    On one thread, as in nnU-Net's workers: a fork has none of its parent's OpenMP threads, and waits for them for ever.
+    """
+    torch.set_num_threads(1)
     connection.send({name: tensor.numpy() for name, tensor in seeded(transform, seed).items()})
