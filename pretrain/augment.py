@@ -1,7 +1,7 @@
 """Paired augmentation of patches.
 
 Of image and mask alike: the 48 symmetries of the cube, elastic. Of the image: contrast, resolution, missing channels,
-another host below the lesion. Of the mask's surroundings: missing tissue.
+another host below the lesion.
 """
 
 from __future__ import annotations
@@ -36,22 +36,6 @@ def _turned(volume: Tensor, axes: tuple[int, ...], flips: tuple[bool, ...]) -> T
             # An even axis of n voxels is centred on n // 2; flipped, that voxel lands one before it.
             volume = volume.flip(axis).roll(1, axis)
     return volume.contiguous()
-
-
-def missing_tissue(lesion: Tensor, generator: torch.Generator) -> Tensor:
-    """Random tissue that a mask may use: a half-space or blobs are taken away, never the lesion itself.
-
-    Masks without images come without anatomy; this is what teaches the network to stop at a ventricle or a sulcus.
-
-    Args:
-        lesion: Mask, shape `(1, n, n, n)`.
-        generator: Of the choice.
-    """
-    n = lesion.shape[-1]
-    coarse = torch.randn(1, 1, *[max(2, n // 4)] * 3, generator=generator)
-    smooth = F.interpolate(coarse, size=(n, n, n), mode="trilinear")[0]
-    threshold = torch.quantile(smooth.flatten(), 0.3 + 0.7 * float(torch.rand((), generator=generator)))
-    return (smooth <= threshold) | lesion
 
 
 def chance(probability: float, generator: torch.Generator) -> bool:

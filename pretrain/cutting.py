@@ -17,7 +17,16 @@ import cc3d
 import numpy as np
 import torch
 from lesionaug.pretrain.index import MODEL, LesionRecord, ScanRecord
-from lesionaug.pretrain.labelled import BRAIN, CUT, OTHER, THIS, LabelledScan
+from lesionaug.pretrain.labelled import (
+    BRAIN,
+    CUT,
+    NEAR_CORTEX,
+    NEAR_VENTRICLES,
+    OTHER,
+    THIS,
+    TISSUE,
+    LabelledScan,
+)
 from torch import Tensor
 
 from lesionaug.anatomy.morphology import deep, near
@@ -76,6 +85,25 @@ def cut_scan(scan: LabelledScan, healthy: int = 0, seed: int = 0) -> Cutout:
         grid = PatchGrid.around(triple(center.tolist()), HEALTHY_SHAPE, scan.spacing_mm, MODEL.spacing_mm)
         _add(patches, f"healthy_{HEALTHY_SHAPE[0]}", source, -1, grid, 0.0)
     return Cutout(stacked(patches), record_of(scan, tuple(lesions), len(centers)))
+
+
+def cut_one(patches: dict[str, list[Tensor]], scan: LabelledScan, voxels: np.ndarray) -> LesionRecord:
+    """The patch of a lesion that is not among those of its scan, as of a database, whose lesions lie over each other.
+
+    Args:
+        patches: What it is added to, if it fits into a patch.
+        scan: Where it lies.
+        voxels: Of the lesion, shape `(n, 3)`.
+    """
+    labels = np.zeros(scan.lesions.shape, np.uint8)
+    labels[tuple(voxels.T)] = 1
+    center, shape = _home(voxels, scan.spacing_mm)
+    record = measured(voxels, scan, patch=shape is not None)
+    if shape is not None:
+        source = _Source(scan, torch.from_numpy(scan.image), labels, np.array([0, len(voxels)]))
+        grid = PatchGrid.around(center, shape, scan.spacing_mm, MODEL.spacing_mm)
+        _add(patches, f"lesion_{shape[0]}", source, 1, grid, record.volume_mm3)
+    return record
 
 
 def record_of(scan: LabelledScan, lesions: tuple[LesionRecord, ...], healthy: int) -> ScanRecord:
@@ -143,9 +171,17 @@ def _add(patches: dict, kind: str, source: _Source, lesion: int, grid: PatchGrid
     label = _lesion_bits(source.labels[box], source.sizes, lesion, local)
     brain = cut_mask(torch.from_numpy(source.scan.brain[box].copy())[None], local)
     patches[f"{kind}_image"].append(image.half())
-    patches[f"{kind}_label"].append(label + brain.byte() * BRAIN)
+    patches[f"{kind}_label"].append(label + brain.byte() * BRAIN + _anatomy_bits(source.scan.anatomy, box, local))
     patches[f"{kind}_affine"].append(world_of(grid, source.scan.to_world))
     patches[f"{kind}_volume_mm3"].append(torch.tensor(volume_mm3))
+
+
+def _anatomy_bits(anatomy: np.ndarray | None, box: tuple[slice, ...], grid: PatchGrid) -> Tensor:
+    bits = torch.zeros(1, *grid.shape, dtype=torch.uint8)
+    if anatomy is not None:
+        for bit in (TISSUE, NEAR_VENTRICLES, NEAR_CORTEX):
+            bits += bit * cut_mask(torch.from_numpy((anatomy[box] & bit) > 0)[None], grid).byte()
+    return bits
 
 
 def _surroundings(grid: PatchGrid, shape: tuple[int, ...]) -> tuple[tuple[slice, ...], PatchGrid]:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lesionaug.pretrain.augment import chance, draw, elastic, missing_tissue, turn
+from lesionaug.pretrain.augment import chance, draw, elastic, turn
 from lesionaug.pretrain.course import Course, device_of, teach, to_device
 from lesionaug.pretrain.division import divide
 from lesionaug.pretrain.fit import FitConfig
 from lesionaug.pretrain.options import Split, Store, run_training
 from lesionaug.pretrain.pages import examples, mask_page
-from lesionaug.pretrain.patches import THIS, PatchGroup
+from lesionaug.pretrain.patches import NEAR_CORTEX, NEAR_VENTRICLES, THIS, TISSUE, PatchGroup
 from lesionaug.pretrain.warm_start import start_from
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
@@ -52,7 +52,8 @@ class DiffMaskTraining:
         start: Model whose weights to start from: `default`, the packaged one, or a folder.
         hold_out: Patients not to learn from; their loss is logged.
         batch: Factor on the patches per step, which are 12 of 16 voxels, 5 of 24, 2 of 32, 1 of 48.
-        elastic: Share of lesions that are bent.
+        elastic: Share of lesions that are bent, of those whose anatomy is not known.
+        forget: Probability that a lesion's anatomy is not told (condition dropout).
         sigma_mean: Of the logarithm of the noise levels.
         sigma_spread: Likewise.
         model: Network and sampler.
@@ -66,6 +67,7 @@ class DiffMaskTraining:
     hold_out: tuple[str, ...] = ()
     batch: float = 1.0
     elastic: float = 0.3
+    forget: float = 0.15
     sigma_mean: float = -0.4
     sigma_spread: float = 1.0
     model: DiffMaskConfig = field(default_factory=DiffMaskConfig)
@@ -103,7 +105,8 @@ class Lessons:
 
     def __init__(self, groups: list[PatchGroup], config: DiffMaskTraining) -> None:
         self.config = config
-        self.masks = _by_size(groups)
+        self.labels = _by_size(groups)
+        self.masks = {size: (labels & THIS) > 0 for size, labels in self.labels.items()}
         self.fields = {
             size: torch.stack([torch.from_numpy(distance_field(m[0].numpy()))[None] for m in masks])
             for size, masks in self.masks.items()
@@ -115,13 +118,16 @@ class Lessons:
         """What the network is told, and the distance field it is to draw."""
         size = self.sizes[int(torch.multinomial(self.weights, 1, generator=generator))]
         lesions = [self._lesion(size, generator) for _ in range(patches_per_step(size, self.config.batch))]
-        mask, field_, allowed = (torch.stack(parts) for parts in zip(*lesions, strict=True))
+        mask, field_, label, known = (torch.stack(parts) for parts in zip(*lesions, strict=True))
         extent = torch.tensor([extent_of(m) for m in mask])
         form = torch.stack([form_of(m) for m in mask]) if self.config.model.told_form else None
         # A control sphere need not touch the lesion: some slack, so that the two may be drawn apart.
         slack = 2 * USUAL_SLACK * torch.rand(extent.shape, generator=generator)
         volume = mask.flatten(1).sum(dim=1).float()
-        problem = pose(MaskConditions(extent + slack, volume, allowed), 1.0, form=form)
+        tissue, near_ventricles, near_cortex = (label & bit > 0 for bit in (TISSUE, NEAR_VENTRICLES, NEAR_CORTEX))
+        allowed = tissue | ~known[:, None, None, None, None]
+        conditions = MaskConditions(extent + slack, volume, allowed, near_ventricles, near_cortex)
+        problem = _without_unknown(pose(conditions, 1.0, form=form), known)
         return problem, field_ * problem.room
 
     def forms(self) -> Tensor:
@@ -132,12 +138,21 @@ class Lessons:
         extent = torch.tensor([control_extent_mm(mask[0].nonzero().numpy(), np.ones(3)) for mask in masks])
         return torch.cat([size_and_stretch(volume, extent), torch.stack([form_of(mask) for mask in masks])], dim=1)
 
-    def _lesion(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _lesion(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         index = draw(len(self.masks[size]), generator)
-        mask, field_ = turn([self.masks[size][index], self.fields[size][index]], generator)
-        if chance(self.config.elastic, generator):
+        parts = [self.masks[size][index], self.fields[size][index], self.labels[size][index]]
+        mask, field_, label = turn(parts, generator)
+        known = (label & TISSUE > 0).any() and not chance(self.config.forget, generator)
+        if not known and chance(self.config.elastic, generator):
             mask, field_ = _bent(mask, field_, generator)
-        return mask, field_, missing_tissue(mask, generator)
+        return mask, field_, label * known, torch.tensor(bool(known))
+
+
+def _without_unknown(problem: DrawProblem, known: Tensor) -> DrawProblem:
+    """`pose` takes the anatomy of all lesions for known; here that of some is not."""
+    facts = problem.facts.clone()
+    facts[:, -1] = known.float()
+    return replace(problem, facts=facts)
 
 
 def _bent(mask: Tensor, field_: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -149,7 +164,7 @@ def _bent(mask: Tensor, field_: Tensor, generator: torch.Generator) -> tuple[Ten
 
 def _by_size(groups: list[PatchGroup]) -> dict[int, Tensor]:
     sizes = sorted({group.size for group in groups})
-    return {size: torch.cat([(group.label & THIS) > 0 for group in groups if group.size == size]) for size in sizes}
+    return {size: torch.cat([group.label for group in groups if group.size == size]) for size in sizes}
 
 
 def loss_of(

@@ -10,6 +10,9 @@ THIS, OTHER, BRAIN, CUT = 1, 2, 4, 8
 """Bits of a patch's label: the lesion it is about, other lesions, brain, and what of a lesion the patch does not show
 as a whole (beside `OTHER`; under the published preset beside `THIS` too, where that lesion touches a face)."""
 
+TISSUE, NEAR_VENTRICLES, NEAR_CORTEX = 16, 32, 64
+"""More bits, where the anatomy is known: what a lesion may use, and its McDonald region; none where it is not."""
+
 
 @dataclass(frozen=True)
 class LabelledScan:
@@ -26,6 +29,7 @@ class LabelledScan:
         affine: Voxel to world as in the files, 4 by 4; without an origin if not given.
         brain_from: Where the brain mask comes from.
         complete: Whether `lesions` are all lesions, so that other tissue is healthy.
+        anatomy: Bits `TISSUE`, `NEAR_VENTRICLES`, `NEAR_CORTEX` of each voxel; None where nothing is known of it.
     """
 
     subject: str
@@ -38,6 +42,7 @@ class LabelledScan:
     affine: np.ndarray | None = None
     brain_from: str = "file"
     complete: bool = True
+    anatomy: np.ndarray | None = None
 
     @property
     def to_world(self) -> np.ndarray:

@@ -17,7 +17,16 @@ from pathlib import Path
 import torch
 from lesionaug.pretrain.cutting import cut_scan
 from lesionaug.pretrain.index import MODEL, ScanRecord, StoreSettings, check_settings
-from lesionaug.pretrain.labelled import BRAIN, CUT, OTHER, THIS, LabelledScan
+from lesionaug.pretrain.labelled import (
+    BRAIN,
+    CUT,
+    NEAR_CORTEX,
+    NEAR_VENTRICLES,
+    OTHER,
+    THIS,
+    TISSUE,
+    LabelledScan,
+)
 from lesionaug.pretrain.published_patches import cut_published
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -25,7 +34,20 @@ from torch import Tensor
 
 from lesionaug.errors import LesionAugError
 
-__all__ = ["BRAIN", "CUT", "OTHER", "THIS", "LabelledScan", "PatchGroup", "read_store", "write_scan"]
+__all__ = [
+    "BRAIN",
+    "CUT",
+    "NEAR_CORTEX",
+    "NEAR_VENTRICLES",
+    "OTHER",
+    "THIS",
+    "TISSUE",
+    "LabelledScan",
+    "PatchGroup",
+    "read_store",
+    "write_patches",
+    "write_scan",
+]
 
 
 @dataclass(frozen=True)
@@ -37,7 +59,7 @@ class PatchGroup:
         patient: For splits.
         channels: Of `image`.
         image: Robust units, or those of the published networks; half precision, shape `(patches, channels, n, n, n)`.
-        label: Bits `THIS`, `OTHER`, `BRAIN`, `CUT`, shape `(patches, 1, n, n, n)`.
+        label: Bits `THIS`, `OTHER`, `BRAIN`, `CUT`, and those of the anatomy where it is known, shape `(patches, 1, n, n, n)`.
         healthy: Whether the patches are of normal-appearing tissue, without a lesion of their own.
         affine: Patch voxel to world of the scan's files in mm, shape `(patches, 4, 4)`; None in format 1.
         volume_mm3: Of the lesion as it is in the scan, 0 where there is none, shape `(patches,)`.
@@ -77,10 +99,15 @@ def write_scan(
         What the index is to say of the scan.
     """
     cutout = cut_scan(scan, healthy, seed) if settings.kind == MODEL.kind else cut_published(scan)
+    write_patches(store, scan, cutout.tensors)
+    return cutout.record
+
+
+def write_patches(store: Path, scan: LabelledScan, patches: dict[str, Tensor]) -> None:
+    """Write a scan's file of the store."""
     facts = {"subject": scan.subject, "patient": scan.patient, "channels": json.dumps(scan.channels)}
     store.mkdir(parents=True, exist_ok=True)
-    save_file(cutout.tensors, store / f"{scan.subject}.safetensors", facts)
-    return cutout.record
+    save_file(patches, store / f"{scan.subject}.safetensors", facts)
 
 
 def read_store(store: Path, patients: Iterable[str] | None = None, settings: StoreSettings = MODEL) -> list[PatchGroup]:

@@ -8,17 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lesionaug.pretrain.labelled import LabelledScan
+from lesionaug.pretrain.labelled import NEAR_CORTEX, NEAR_VENTRICLES, TISSUE, LabelledScan
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+from scipy import ndimage
 
-from lesionaug.anatomy import anatomy_from_images
+from lesionaug.anatomy import Anatomy, anatomy_from_images
 from lesionaug.anatomy.morphology import filled, largest
+from lesionaug.anatomy.regions import JUXTACORTICAL, PERIVENTRICULAR
 from lesionaug.checks import binary_mask, check_affine, check_same_grid
 from lesionaug.errors import LesionAugError
 from lesionaug.io import NiftiImage, read_intensities, read_nifti
 from lesionaug.layouts.core import SourceScan
 from lesionaug.types import triple
 
+GOES_ON_VOXELS = 1.5
 STRIPPED = 1.15  # voxels that are not zero over those of the brain found, at most, where there is no skull
 
 
@@ -47,8 +50,9 @@ def read_scan(files: SourceScan, scale: float = 1.0) -> LabelledScan:
         return bare if given is None else replace(bare, brain=_turned(given, like) > 0, brain_from="file")
     stack = np.stack([_turned(image, like) for image in images.values()])
     scan = replace(bare, channels=tuple(images), image=stack)
-    brain, brain_from = _derived_brain(scan) if given is None else (_turned(given, like) > 0, "file")
-    return replace(scan, brain=brain, brain_from=brain_from)
+    anatomy = _anatomy(scan)
+    brain, brain_from = _derived_brain(scan, anatomy) if given is None else (_turned(given, like) > 0, "file")
+    return replace(scan, brain=brain, brain_from=brain_from, anatomy=anatomy_bits(anatomy, scan.lesions))
 
 
 def read_label(files: SourceScan, scale: float = 1.0) -> LabelledScan:
@@ -101,10 +105,33 @@ def _apart_mm(image: NiftiImage, like: NiftiImage) -> float:
     return float(np.linalg.norm((corners @ (image.affine - like.affine).T)[:, :3], axis=1).max())
 
 
-def _derived_brain(scan: LabelledScan) -> tuple[np.ndarray, str]:
-    """Brain mask from the images, and how it was made."""
+def _anatomy(scan: LabelledScan) -> Anatomy:
     lesions = torch.from_numpy(scan.lesions)[None]
-    anatomy = anatomy_from_images(torch.from_numpy(scan.image), scan.channels, scan.to_world, lesions)
+    return anatomy_from_images(torch.from_numpy(scan.image), scan.channels, scan.to_world, lesions)
+
+
+def anatomy_bits(anatomy: Anatomy, lesions: np.ndarray) -> np.ndarray:
+    """What DiffMask is told of the surroundings of a lesion, as the bits of a patch's label.
+
+    What a lesion has taken was tissue where the tissue around it goes on through it. Were all of it called tissue, the
+    map would give away where a lesion sticks out.
+
+    Args:
+        anatomy: Of the scan.
+        lesions: Its lesions, shape `(i, j, k)`.
+    """
+    tissue, region = (anatomy.eligible[0] > 0).numpy(), anatomy.regions[0].numpy()
+    goes_on = ndimage.gaussian_filter((tissue | lesions).astype(np.float32), GOES_ON_VOXELS) > 0.5
+    tissue = np.where(lesions, goes_on, tissue)
+    if lesions.any() and tissue.any():
+        nearest = ndimage.distance_transform_edt(region == 0, return_distances=False, return_indices=True)
+        region = np.where(lesions, region[tuple(nearest)], region)
+    bits = TISSUE * tissue + NEAR_VENTRICLES * (region == PERIVENTRICULAR) + NEAR_CORTEX * (region == JUXTACORTICAL)
+    return bits.astype(np.uint8)
+
+
+def _derived_brain(scan: LabelledScan, anatomy: Anatomy) -> tuple[np.ndarray, str]:
+    """Brain mask from the images, and how it was made."""
     brain, signal = anatomy.brain[0].numpy(), (scan.image != 0).all(axis=0)
     if signal.sum() <= STRIPPED * brain.sum():
         return filled(largest(signal)), "voxels that are not zero"

@@ -19,7 +19,7 @@ from lesionaug.types import triple
 
 REDUCED_MM = 2.0
 MARGIN = 2  # reduced voxels around what is cropped to
-SPACING_RANGE_MM = (0.2, 8.0)
+SPACING_RANGE_MM = (0.2, 10.5)
 
 
 @dataclass(frozen=True)

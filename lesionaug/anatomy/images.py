@@ -1,4 +1,8 @@
-"""Anatomy from the images alone: T1w, FLAIR or both, skull-stripped or not, any orientation and spacing."""
+"""Anatomy from the images alone: T1w, FLAIR or both, skull-stripped or not, any orientation and spacing.
+
+images ──► voxels of 2 mm: brain, atlas laid over it, tissues, ventricles, cortex, regions
+                 └──► the scan's own voxels, in and around white matter: how likely a lesion may have this one
+"""
 
 from __future__ import annotations
 
@@ -6,27 +10,32 @@ from dataclasses import dataclass, replace
 
 import cc3d
 import numpy as np
+import torch
 from scipy import ndimage
+from torch import Tensor
 
 from lesionaug.anatomy.atlas import MAPS, packaged_atlas
 from lesionaug.anatomy.brain import find_brain
 from lesionaug.anatomy.core import Anatomy
 from lesionaug.anatomy.grids import ReducedGrid
 from lesionaug.anatomy.location import location_weight
-from lesionaug.anatomy.morphology import closed
-from lesionaug.anatomy.regions import region_map
-from lesionaug.anatomy.tissue import FLUID, GREY, LESION, WHITE, classify
+from lesionaug.anatomy.morphology import closed, near
+from lesionaug.anatomy.regions import distance_mm, region_map
+from lesionaug.anatomy.tissue import FLUID, GREY, LESION, WHITE, TissueModel, classify, fit_tissues
 from lesionaug.types import Mask, Volume, triple
 
 WHITE_ENOUGH = 0.3
 LIKELY_WHITE = 4.0  # odds against grey matter in the atlas above which a grey look does not exclude a voxel
 ENCLOSED_WHITE = 0.7  # such odds for voxels between white ones: small lesions look grey
 DEEP_GREY = 0.7  # probability in the atlas above which only the look of a lesion makes a voxel eligible
-INSIDE = 0.4  # of a reduced voxel that is white and dry, after interpolation
+REACH = 1.5  # reduced voxels around white ones in which the scan's own voxels are looked at
+LEAST_BELIEF = 0.03  # that a voxel may be any tissue, whatever its surroundings
+DENOISE_MM = 0.6
+LIKELY = 0.5
+LEAST_PIECE_MM3 = 100.0
 MIN_PART = 50  # reduced voxels in one piece; eyes and nerves are smaller
 PLEXUS = 2  # reduced voxels; choroid plexus is thinner than twice as many
 LIKELY_VENTRICLE = 0.15  # probability in the atlas, where fluid of ventricles is all around
-LEAST_TRUST = 0.25  # weight of a voxel that looks grey
 
 
 def anatomy_from_images(
@@ -55,14 +64,16 @@ def anatomy_from_images(
     brain, reduced = brain[box], reduced[(slice(None), *box)]
     old = np.zeros(brain.shape, bool) if lesion_mask is None else grid.reduce(grid.orient(lesion_mask[0])) > 0
     maps = _maps(grid, placed if world_to_atlas is None else world_to_atlas)
-    posterior = classify(reduced, channels, brain & ~old if (brain & ~old).any() else brain, maps)
-    tissue = _tissue(posterior, brain, old, maps)
+    model = fit_tissues(reduced, channels, brain & ~old if (brain & ~old).any() else brain, maps)
+    tissue = _tissue(classify(model, reduced, brain, maps), brain, old, maps)
     infratentorial = _infratentorial(maps)
     ventricles = _ventricles(tissue.fluid > 0.5, maps, infratentorial)
     tissue = replace(tissue, white=tissue.white & ~_plexus(ventricles, maps))
-    regions = _regions(tissue, ventricles, infratentorial, maps, grid.spacing_mm)
-    weight = location_weight(maps) * np.clip(LEAST_TRUST + tissue.whiteness, 0, 1)
-    return _at_full_size(grid, tissue, brain, weight, regions, lesion_mask)
+    cortex = _cortex(tissue, infratentorial, maps)
+    regions = region_map(ventricles, cortex, infratentorial, grid.spacing_mm)
+    weight = location_weight(maps, distance_mm(ventricles, grid.spacing_mm), infratentorial)
+    likely = _likely_tissue(image, model, grid, tissue, maps)
+    return _at_full_size(grid, likely, brain, weight, regions, lesion_mask)
 
 
 def _maps(grid: ReducedGrid, world_to_atlas: np.ndarray) -> dict[str, np.ndarray]:
@@ -107,38 +118,70 @@ def _plexus(ventricles: np.ndarray, maps: dict[str, np.ndarray]) -> np.ndarray:
     return closed(ventricles, PLEXUS) & (maps["ventricles"] > LIKELY_VENTRICLE)
 
 
-def _regions(
-    tissue: _Tissue,
-    ventricles: np.ndarray,
-    infratentorial: np.ndarray,
-    maps: dict[str, np.ndarray],
-    spacing: np.ndarray,
-) -> np.ndarray:
-    """Region of every voxel, whatever its tissue."""
-    cortex = (tissue.greyness > 0.5) & (maps["cortex"] > maps["deep_grey"]) & ~tissue.white & ~infratentorial
-    return region_map(ventricles, cortex, infratentorial, spacing)
+def _cortex(tissue: _Tissue, infratentorial: np.ndarray, maps: dict[str, np.ndarray]) -> np.ndarray:
+    return (tissue.greyness > 0.5) & (maps["cortex"] > maps["deep_grey"]) & ~tissue.white & ~infratentorial
 
 
 def _ventricles(fluid: np.ndarray, maps: dict[str, np.ndarray], infratentorial: np.ndarray) -> np.ndarray:
     """Fluid in one piece with fluid where the atlas expects ventricles, short of the outer spaces."""
-    inner = fluid & (maps["ventricles"] > 0.03) & ~infratentorial
+    inner = fluid & (maps["ventricles"] > 0.12) & ~infratentorial
     parts = cc3d.connected_components(inner, connectivity=6)
-    sure = np.unique(parts[inner & (maps["ventricles"] > 0.3)])
+    sure = np.unique(parts[inner & (maps["ventricles"] > 0.35)])
     return np.isin(parts, sure[sure > 0])
+
+
+def _likely_tissue(
+    image: Volume, model: TissueModel, grid: ReducedGrid, tissue: _Tissue, maps: dict[str, np.ndarray]
+) -> Tensor:
+    """How likely the scan's own voxels in the box are white matter or lesion; 0 far from what is white when reduced.
+
+    What the voxels of 2 mm say is the prior, so a sulcus or the wall of a ventricle is as sharp as the scan shows it,
+    and where intensities say little, as between white and grey matter in FLAIR alone, they change little.
+    """
+    near_white = grid.expand(near(tissue.white, REACH).astype(np.float32)) > 0.5
+    inside = np.flatnonzero(near_white.numpy())
+    values = np.stack([_denoised(grid.orient(channel).float(), grid).reshape(-1)[inside] for channel in image])
+    bias = np.stack([_picked(grid, field, inside) for field in model.bias_field()])
+    beliefs = [_picked(grid, belief, inside) for belief in (tissue.whiteness, tissue.greyness, tissue.fluid)]
+    priors = np.clip(np.stack(beliefs), LEAST_BELIEF, None)
+    priors /= priors.sum(axis=0)
+    posterior = model.posterior(values, bias, priors, _picked(grid, maps["lesions"], inside))
+    likely = torch.zeros(near_white.shape)
+    likely.view(-1)[inside] = torch.from_numpy(posterior[WHITE] + posterior[LESION])
+    return likely
+
+
+def _picked(grid: ReducedGrid, reduced: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    return grid.expand(reduced).reshape(-1)[torch.from_numpy(inside)].numpy()
+
+
+def _denoised(image: Tensor, grid: ReducedGrid) -> np.ndarray:
+    """Blurred by half a millimetre, along axes that have voxels as fine."""
+    sizes = grid.spacing_mm / grid.factors
+    return ndimage.gaussian_filter(image.numpy(), np.where(sizes < 2 * DENOISE_MM, DENOISE_MM / sizes, 0))
 
 
 def _at_full_size(
     grid: ReducedGrid,
-    tissue: _Tissue,
+    likely: Tensor,
     brain: np.ndarray,
     weight: np.ndarray,
     regions: np.ndarray,
     lesion_mask: Mask | None,
 ) -> Anatomy:
     inside = grid.expand(brain) > 0.5
-    white = grid.expand(tissue.white * (1 - tissue.fluid)) > INSIDE
-    eligible = grid.restore(grid.expand(weight).mul_(white.logical_and_(inside)))[None]
     if lesion_mask is not None:
-        eligible.mul_(~lesion_mask)
+        likely = torch.where(grid.orient(lesion_mask[0]), 0, likely)
+    white = torch.from_numpy(_in_large_pieces(((likely > LIKELY) & inside).numpy(), grid))
+    eligible = grid.restore(grid.expand(weight).mul_(likely).mul_(white))[None]
     region = grid.restore(grid.repeat(regions))[None]
     return Anatomy(grid.restore(inside)[None], eligible, region * (eligible > 0))
+
+
+def _in_large_pieces(mask: np.ndarray, grid: ReducedGrid) -> np.ndarray:
+    """Without single voxels of grey matter that look white by chance."""
+    parts = cc3d.connected_components(mask, connectivity=6)
+    least = LEAST_PIECE_MM3 / float(np.prod(grid.spacing_mm / grid.factors))
+    keep = np.bincount(parts.ravel()) >= least
+    keep[0] = False
+    return keep[parts]

@@ -39,36 +39,89 @@ class Mixture:
         return np.stack(rows)
 
 
-def classify(
+@dataclass(frozen=True)
+class TissueModel:
+    """What tissues of a scan look like: fitted to its reduced voxels, asked at any.
+
+    Args:
+        channels: Name of each; lesions are bright in `flair` and `t2w`, dark in `t1w`.
+        center: Of each channel, `(channels, 1)`.
+        scale: Likewise.
+        mixture: In standardised units.
+        bias: Coefficients of the bias field, `(channels, 19)`.
+        shape: Of the reduced grid, over which the bias field is defined.
+    """
+
+    channels: tuple[str, ...]
+    center: np.ndarray
+    scale: np.ndarray
+    mixture: Mixture
+    bias: np.ndarray
+    shape: tuple[int, ...]
+
+    def bias_field(self) -> np.ndarray:
+        """What is to be taken from standardised intensities, at the reduced voxels, `(channels, i, j, k)`."""
+        return _bias_field(self.bias, self.shape)
+
+    def posterior(self, values: np.ndarray, bias: np.ndarray, priors: np.ndarray, lesions: np.ndarray) -> np.ndarray:
+        """Probability of white matter, grey matter, fluid and lesion, `(4, n)`.
+
+        Args:
+            values: Intensities, `(channels, n)`.
+            bias: The bias field at the same places.
+            priors: Of white matter, grey matter and fluid, `(3, n)`, summing to one.
+            lesions: Relative density of lesions, `(n,)`.
+        """
+        flat = _limited((values - self.center) / self.scale) - bias
+        return _posterior(flat, priors, self.mixture, self.channels, lesions)
+
+
+def fit_tissues(
     images: np.ndarray, channels: tuple[str, ...], brain: np.ndarray, maps: dict[str, np.ndarray]
-) -> np.ndarray:
-    """Posterior of white matter, grey matter, fluid and lesion, shape `(4, i, j, k)`, 0 outside the brain.
+) -> TissueModel:
+    """Learn from some of the voxels what tissues look like.
 
     Args:
         images: Shape `(channels, i, j, k)`.
-        channels: Name of each channel; lesions are bright in `flair` and `t2w`, dark in `t1w`.
+        channels: Name of each channel.
         brain: Where to look.
         maps: The atlas' maps at the same voxels.
     """
     inside = np.flatnonzero(brain)
-    some = slice(None, None, max(1, len(inside) // SAMPLES))
-    values = _standardised(images.reshape(len(images), -1)[:, inside], some)
-    priors = _priors(maps, inside)
-    mixture, bias = _fit(values[:, some], priors[:, some], _positions(inside[some], brain.shape))
-    flat = values - _bias_field(bias, brain.shape).reshape(len(images), -1)[:, inside]
+    some = inside[:: max(1, len(inside) // SAMPLES)]
+    values = images.reshape(len(images), -1)[:, some]
+    center = np.median(values, axis=1, keepdims=True)
+    scale = np.maximum(np.median(np.abs(values - center), axis=1, keepdims=True) * 1.4826, 1e-12)
+    where = np.stack(np.unravel_index(some, brain.shape))
+    mixture, bias = _fit(
+        _limited((values - center) / scale), tissue_priors(maps, some), _positions(where, brain.shape)
+    )
+    return TissueModel(channels, center, scale, mixture, bias, brain.shape)
+
+
+def classify(model: TissueModel, images: np.ndarray, brain: np.ndarray, maps: dict[str, np.ndarray]) -> np.ndarray:
+    """Posterior of white matter, grey matter, fluid and lesion, shape `(4, i, j, k)`, 0 outside the brain.
+
+    Args:
+        model: Of the scan.
+        images: Shape `(channels, i, j, k)`, those that the model was fitted to.
+        brain: Where to look.
+        maps: The atlas' maps at the same voxels.
+    """
+    inside = np.flatnonzero(brain)
+    values, bias = (field.reshape(len(images), -1)[:, inside] for field in (images, model.bias_field()))
+    priors, lesions = tissue_priors(maps, inside), maps["lesions"].ravel()[inside]
     result = np.zeros((4, *brain.shape), np.float32)
-    result.reshape(4, -1)[:, inside] = _posterior(flat, priors, mixture, channels, maps["lesions"].ravel()[inside])
+    result.reshape(4, -1)[:, inside] = model.posterior(values, bias, priors, lesions)
     return result
 
 
-def _standardised(values: np.ndarray, some: slice) -> np.ndarray:
-    """Robust units, with extremes clipped; some of the voxels tell centre and spread."""
-    center = np.median(values[:, some], axis=1, keepdims=True)
-    spread = np.median(np.abs(values[:, some] - center), axis=1, keepdims=True) * 1.4826
-    return np.clip((values - center) / np.maximum(spread, 1e-12), -6, 8).astype(np.float32)
+def _limited(values: np.ndarray) -> np.ndarray:
+    """Extremes say no more than that they are extreme."""
+    return np.clip(values, -6, 8).astype(np.float32)
 
 
-def _priors(maps: dict[str, np.ndarray], inside: np.ndarray) -> np.ndarray:
+def tissue_priors(maps: dict[str, np.ndarray], inside: np.ndarray) -> np.ndarray:
     """Of white matter, grey matter and fluid at voxels by flat index, `(3, n)`."""
     grey = maps["cortex"] + maps["deep_grey"]
     stacked = np.stack([tissue.ravel()[inside] for tissue in (maps["white"], grey, maps["fluid"])]) + PRIOR_FLOOR
@@ -84,9 +137,9 @@ def _powers(index: np.ndarray, size: int) -> np.ndarray:
     return ((2 * index / size - 1) ** np.arange(4)[:, None]).astype(np.float32)
 
 
-def _positions(inside: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The polynomials at voxels by flat index, `(19, n)`."""
-    x, y, z = (_powers(index, size) for index, size in zip(np.unravel_index(inside, shape), shape, strict=True))
+def _positions(where: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The polynomials at positions in voxels `(3, n)`, as `(19, n)`."""
+    x, y, z = (_powers(index, size) for index, size in zip(where, shape, strict=True))
     return np.stack([x[a] * y[b] * z[c] for a, b, c in DEGREES])
 
 

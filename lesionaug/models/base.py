@@ -26,6 +26,8 @@ class MaskConditions:
         extent_mm: Diameter of each control sphere.
         volume_mm3: Volume each mask is to have.
         allowed: Voxels a mask may use.
+        near_ventricles: Voxels of the periventricular region; nothing is known of the anatomy if not given.
+        near_cortex: Those of the juxtacortical one, likewise.
         blur: How blurred the scan is around each lesion along each axis, as widths in voxels of a Gaussian; sharp if
             not given.
     """
@@ -33,6 +35,8 @@ class MaskConditions:
     extent_mm: Float[Tensor, " batch"]
     volume_mm3: Float[Tensor, " batch"]
     allowed: PatchMasks
+    near_ventricles: PatchMasks | None = None
+    near_cortex: PatchMasks | None = None
     blur: Float[Tensor, "batch 3"] | None = None
 
 

@@ -2,7 +2,9 @@
 
 The published model diffuses binary masks, which few-step sampling leaves speckled. This one diffuses the signed
 distance to the lesion's surface, which is smooth, and cuts it at the level that gives the wanted volume: size is the
-prior's business, shape the network's. Noise, loss and mask are confined to the control sphere and to eligible tissue.
+prior's business, shape the network's. Noise and loss are confined to the control sphere, the mask to it and to tissue
+that a lesion may use. The network sees that tissue, and which of it is next to ventricles or cortex: lesions line the
+wall of a ventricle, stretch away from it, and follow the cortex.
 """
 
 from __future__ import annotations
@@ -64,9 +66,9 @@ class DiffMaskConfig:
 
     @property
     def network(self) -> CompactConfig:
-        """Size of the network: noisy field, distance to the sphere's surface and allowed tissue in; the field out."""
-        facts = 3 + RATIOS * self.told_form
-        return CompactConfig(in_channels=3, out_channels=1, facts=facts, widths=self.widths, blocks=self.blocks)
+        """Size of the network: noisy field, distance to the sphere's surface and three maps of tissue in; field out."""
+        facts = 4 + RATIOS * self.told_form
+        return CompactConfig(in_channels=5, out_channels=1, facts=facts, widths=self.widths, blocks=self.blocks)
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,10 @@ class DrawProblem:
     """`MaskConditions` as the network sees them; training and sampling both start here.
 
     Args:
-        room: Where the mask may be: allowed tissue in the control sphere.
+        room: Where the field is drawn: the control sphere.
         context: All input channels but the noisy field.
-        facts: Per lesion: log volume, log extent, how much of the sphere the lesion fills; and its form, if told.
+        facts: Per lesion: log volume, log extent, how much of the sphere the lesion fills; its form, if told; and
+            whether anything is known of the anatomy.
     """
 
     room: PatchMasks
@@ -104,11 +107,16 @@ def pose(
     distance = patch_offsets_mm(allowed.shape[2:], 1.0).norm(dim=0).to(extent)
     inside = (extent / 2).view(-1, 1, 1, 1, 1) - distance[None, None]
     told = extent + slack
-    context = torch.cat([((inside + slack / 2) / 4).clamp(-2, 2), allowed.float()], dim=1)
+    known = torch.ones_like(volume) if conditions.near_ventricles is not None else torch.zeros_like(volume)
+    regions = [_or_none(near, allowed) for near in (conditions.near_ventricles, conditions.near_cortex)]
+    context = torch.cat([((inside + slack / 2) / 4).clamp(-2, 2), allowed.float(), *regions], dim=1)
     facts = torch.stack([volume.log() / 4, told.log() / 2, (volume / told**3).log() / 2], dim=1)
-    if form is not None:
-        facts = torch.cat([facts, form.to(facts)], dim=1)
-    return DrawProblem(allowed & (inside >= 0), context, facts)
+    facts = torch.cat([facts, *([] if form is None else [form.to(facts)]), known[:, None]], dim=1)
+    return DrawProblem(inside >= 0, context, facts)
+
+
+def _or_none(mask: PatchMasks | None, like: PatchMasks) -> Patches:
+    return torch.zeros_like(like, dtype=torch.float32) if mask is None else mask.to(like.device).float()
 
 
 def predictor(network: CompactUNet, problem: DrawProblem):
@@ -162,7 +170,8 @@ class DiffMask:
         """Masks of the wanted volumes from sampled distance fields."""
         field = self._smoothed(field, problem.room, conditions).cpu()
         voxels = (conditions.volume_mm3 / self.spacing_mm**3).round().int().clamp(min=1).tolist()
-        masks = [cut_at_volume(f, room, n) for f, room, n in zip(field, problem.room.cpu(), voxels, strict=True)]
+        rooms = (problem.room & conditions.allowed).cpu()
+        masks = [cut_at_volume(f, room, n) for f, room, n in zip(field, rooms, voxels, strict=True)]
         return torch.stack(masks).to(conditions.allowed.device)
 
     def _smoothed(self, field: Patches, room: PatchMasks, conditions: MaskConditions) -> Patches:

@@ -6,7 +6,6 @@ Of one field, less water always covers a part of what more water covers.
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from itertools import product
 
 import numpy as np
 import torch
@@ -19,8 +18,8 @@ from lesionaug.types import Mask
 def cut_at_volume(field: Float[Tensor, "1 i j k"], room: Mask, voxels: int) -> Mask:
     """The connected piece of so many voxels that flooding from the field's summit takes first.
 
-    On a field with one summit this is the level set of the wanted volume; on any field it is one piece (26 neighbours)
-    of exactly that volume, or all that connects where the room is too small.
+    On a field with one summit this is the level set of the wanted volume; on any field it is one piece (of voxels that
+    share a face) of exactly that volume, or all that connects where the room is too small.
     """
     values = torch.where(room, field, -torch.inf)[0]
     piece = torch.zeros_like(room)
@@ -47,8 +46,7 @@ def _flood(values: np.ndarray, voxels: int) -> list[int]:
 
 def _neighbour_steps(shape: tuple[int, ...]) -> list[int]:
     strides = (shape[1] * shape[2], shape[2], 1)
-    offsets = product((-1, 0, 1), repeat=3)
-    return [int(np.dot(offset, strides)) for offset in offsets if any(offset)]
+    return [sign * stride for stride in strides for sign in (-1, 1)]
 
 
 def _without_padding(taken: list[int], shape: torch.Size) -> Tensor:
