@@ -132,4 +132,4 @@ def _lesion(generator: torch.Generator, seed: int) -> LesionRequest:
     everywhere = torch.ones(1, size, size, size, dtype=torch.bool)
     background = torch.randn(2, size, size, size, generator=generator)
     spec = LesionSpec((0, 0, 0), 5.0, 8.0, (("flair", 2.0), ("t1w", -1.0)), seed)
-    return LesionRequest(background, everywhere, everywhere, spec)
+    return LesionRequest(background, everywhere, everywhere, everywhere.expand(2, -1, -1, -1), spec)

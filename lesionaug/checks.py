@@ -9,7 +9,7 @@ import numpy as np
 
 from lesionaug.errors import LesionAugError
 
-SPACING_MM = (0.4, 3.5)
+SPACING_MM = (0.4, 10.0)
 SAME_AFFINE_MM = 1e-2  # how far apart the same voxel may be in two files: rounding, not resampling
 
 

@@ -15,6 +15,8 @@ from torch import Tensor
 from lesionaug.types import Mask, Volume, triple
 
 SAME_SPACING = 0.1  # relative; within it a voxel of the scan counts as one of the model
+THICK = 0.4  # patch voxels per slice, inverted: slices of 2.5 mm and more
+SEEN = 0.5
 TINY = 1e-6  # of a voxel that a mask covers
 
 
@@ -39,10 +41,9 @@ class PatchGrid:
         shape: tuple[int, int, int],
         spacing_mm: tuple[float, float, float],
         model_spacing_mm: float,
-        zoom: float = 1.0,
     ) -> PatchGrid:
-        """Grid of a patch at the model's spacing, or at so many times that spacing."""
-        step = triple(zoom * _snap(model_spacing_mm / spacing) for spacing in spacing_mm)
+        """Grid of a patch at the model's spacing."""
+        step = triple(_snap(model_spacing_mm / spacing) for spacing in spacing_mm)
         return cls(center, shape, step)
 
     @property
@@ -106,6 +107,9 @@ def uncut_mask(
 ) -> tuple[Mask, tuple[slice, slice, slice]]:
     """A mask on the scan's voxels: the most covered ones, as many as keep its volume, and at least one.
 
+    In thick slices it is what a rater would outline: voxels that show at least half of what the most covered one does,
+    whatever their volume.
+
     Args:
         mask: In the patch.
         grid: Of the patch.
@@ -118,6 +122,8 @@ def uncut_mask(
     if within is not None and not torch.equal(within, mask):
         # Each is ranked by its own coverage, so the first voxels of the smaller one need not be among the other's.
         covered = torch.where(uncut_mask(within, grid, scan_shape)[0], covered + TINY, 0)
+    if min(grid.step) < THICK:
+        return (covered >= SEEN * covered.max()) & (covered > 0), box
     count = max(1, round(int(mask.sum()) * math.prod(grid.step)))
     ranked = covered.flatten().sort(descending=True, stable=True)
     chosen = ranked.indices[:count][ranked.values[:count] > 0]

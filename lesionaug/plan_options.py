@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from lesionaug.errors import LesionAugError
 from lesionaug.scan import REGIONS
+
+
+NUM_LESIONS = (1, 10)
+"""Lesions that a scan gets where nothing else is asked for: an augmentation, not a patient."""
+
+DIAMETER_MM = (3.0, 20.0)
+"""From McDonald's least to what still is one lesion; what is larger in patients are several that grew together."""
+
+PATIENTS = "patients"
+"""Asks for as many lesions, and as large ones, as patients have."""
 
 
 @dataclass(frozen=True)
@@ -13,32 +24,41 @@ class PlanOptions:
     """What the user fixes; `None` leaves it to the prior.
 
     Args:
-        num_lesions: Number of lesions, or a `(low, high)` range to draw it from.
+        num_lesions: Number of lesions, or a `(low, high)` range to draw it from, 1 to 10 if nothing is given;
+            `"patients"` draws whole patients' numbers and sizes, with confluent lesions, for healthy scans that are to
+            look like patients'.
         load_ml: Total volume to add, or a range to draw it from; excludes `num_lesions`.
-        diameter_mm: Range of the diameter of the ball of equal volume.
+        diameter_mm: Range of the diameter of the ball of equal volume, 3 to 20 mm if not given. Smaller ones are noise
+            of raters, and larger ones several that have grown together, as which they are drawn.
         regions: Names from `lesionaug.scan.REGIONS`.
         contrast: Factor on the drawn contrast, or a range to draw it from.
         overlap: Whether new lesions may touch old ones.
-        halo: Whether the partial volume of a lesion may be painted around its label, as it lies around real ones.
-            Without it no voxel outside new labels changes, and lesions end too sharply, above all in blurred scans.
+        halo: Whether the partial volume of a lesion is painted around its label, as far as the blur of the scan says;
+            without it no voxel outside new labels changes, and a classifier finds lesions by their sharp rims.
+        gate: Whether a lesion that nobody could see, that darkens tissue in FLAIR, or that is no compact piece is drawn
+            again, and left out if that does not help.
 
     Raises:
         LesionAugError: A value that cannot be meant.
     """
 
-    num_lesions: int | tuple[int, int] | None = None
+    num_lesions: int | tuple[int, int] | Literal["patients"] | None = None
     load_ml: float | tuple[float, float] | None = None
     diameter_mm: tuple[float, float] | None = None
     regions: tuple[str, ...] | None = None
     contrast: float | tuple[float, float] = 1.0
     overlap: bool = False
-    halo: bool = False
+    halo: bool = True
+    gate: bool = True
 
     def __post_init__(self) -> None:
         """Check what was asked for."""
+        if isinstance(self.regions, str):
+            object.__setattr__(self, "regions", (self.regions,))
         if self.num_lesions is not None and self.load_ml is not None:
             raise LesionAugError("Expected num_lesions or load_ml, got both; leave one out")
-        _check_range("num_lesions", self.num_lesions, "0 or more", lambda value: value >= 0 and int(value) == value)
+        if self.num_lesions != PATIENTS:
+            _check_range("num_lesions", self.num_lesions, "0 or more", lambda value: value >= 0 and int(value) == value)
         _check_range("load_ml", self.load_ml, "above 0", lambda value: value > 0)
         _check_range("diameter_mm", self.diameter_mm, "above 0", lambda value: value > 0)
         _check_range("contrast", self.contrast, "above 0", lambda value: value > 0)
@@ -52,5 +72,6 @@ def _check_range(name: str, value, expected: str, valid) -> None:
     if value is None:
         return
     ends = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    if len(ends) != 2 or not all(valid(end) for end in ends) or ends[0] > ends[1]:
+    numbers = all(isinstance(end, int | float) for end in ends)
+    if not numbers or len(ends) != 2 or not all(valid(end) for end in ends) or ends[0] > ends[1]:
         raise LesionAugError(f"Expected {name} {expected}, or a (low, high) range of it, got {value}; correct it")

@@ -25,6 +25,7 @@ from lesionaug.scan import CHANNELS, REGIONS, Scan
 from lesionaug.types import triple
 
 MIN_MM3 = 3.0
+SURE_MM3 = 14.0  # a ball of 3 mm; below, raters differ on whether there is a lesion
 MIN_IN_REGION = 30  # lesions, below which a region takes the sizes of all
 VENTRICLE_SHARE = 0.3  # probability in the atlas from which a voxel counts as ventricle
 NEAR_VENTRICLE_MM = 5.0
@@ -104,11 +105,18 @@ def fit_tables(masks: Sequence[str | Path | ObservedScan], contrast: ContrastMod
     stretch = np.log(extent) - np.log((6 * volume / np.pi) ** (1 / 3))
     return PriorTables(
         count=Quantiles.of([len(lesions.volume_mm3) for lesions in measured]),
+        region_share=_region_share(region[volume >= SURE_MM3]),
         log_volume=tuple(_log_volume(volume, region == index + 1) for index in range(len(REGIONS))),
         log_stretch=ConditionalQuantiles.of(np.log(volume), stretch),
         contrast=contrast,
         source=source or f"{len(scans)} masks, {len(volume)} lesions",
     )
+
+
+def _region_share(region: np.ndarray) -> tuple[float, ...]:
+    """Even where no lesion's region is known; every region has some share."""
+    counts = np.bincount(region, minlength=len(REGIONS) + 1)[1:] + 1.0
+    return _row(counts / counts.sum())
 
 
 def measure_lesions(scan: ObservedScan) -> _Lesions:

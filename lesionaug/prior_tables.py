@@ -10,7 +10,7 @@ from typing import Self
 from lesionaug.contrast import ContrastModel
 from lesionaug.distributions import ConditionalQuantiles, Quantiles
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class PriorTables:
 
     Args:
         count: Lesions per scan.
+        region_share: Share of lesions of 3 mm and more in each of `REGIONS`.
         log_volume: Natural logarithm of the volume in mm3, for each of `REGIONS` that a lesion is centred in.
         log_stretch: Logarithm of control sphere's over equal-volume ball's diameter, given the log volume.
         contrast: How bright.
@@ -27,10 +28,11 @@ class PriorTables:
     """
 
     count: Quantiles
+    region_share: tuple[float, ...]
     log_volume: tuple[Quantiles, ...]
     log_stretch: ConditionalQuantiles
     contrast: ContrastModel
-    max_extent_mm: float = 100.0
+    max_extent_mm: float = 42.0
     source: str = ""
 
     @property
@@ -48,6 +50,7 @@ class PriorTables:
         stretch, contrast = fields["log_stretch"], fields["contrast"]
         return cls(
             count=_quantiles(fields["count"]),
+            region_share=tuple(float(share) for share in fields["region_share"]),
             log_volume=tuple(_quantiles(table) for table in fields["log_volume"]),
             log_stretch=ConditionalQuantiles(
                 tuple(stretch["knots"]), tuple(_quantiles(table) for table in stretch["quantiles"])

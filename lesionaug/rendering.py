@@ -1,6 +1,8 @@
 """From a request to rendered lesions. A request is all a renderer may depend on: patches and specifications.
 
-    RenderRequest ──► MaskGenerator ──► Inpainter ──► RenderedLesions
+    RenderRequest ──► MaskGenerator ──► gate ──► Inpainter ──► RenderedLesions
+                          ▲              │ drawn again
+                          └──────────────┘
 
 The same request gives the same result from every renderer, in this process, in a server or out of a cache.
 """
@@ -13,10 +15,11 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lesionaug.errors import LesionAugError
+from lesionaug.gate import TRIES, is_good
 from lesionaug.models.base import Inpainter, MaskConditions, MaskGenerator, PaintConditions
 from lesionaug.models.grain import scanner_blur
 from lesionaug.models.growth import grown_parts
@@ -33,19 +36,21 @@ CONTEXT = 6
 class LesionRequest:
     """One patch, with the lesion to be in its middle.
 
-    At model spacing, or coarser where the lesion would not fit any of the model's patches, see `patch_zoom`.
-
     Args:
         background: Healthy tissue in units of the scan's robust scale.
         brain: Brain tissue and ventricles.
         allowed: Voxels the lesion may use.
+        near: Periventricular and juxtacortical tissue, shape `(2, i, j, k)`.
         spec: The lesion.
+        coarse: Axes along which the scan's voxels are larger than those of the patch.
     """
 
     background: Volume
     brain: Mask
     allowed: Mask
+    near: Bool[Tensor, "2 i j k"]
     spec: LesionSpec
+    coarse: tuple[bool, bool, bool] = (False, False, False)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class RenderedLesion:
     Outside the mask intensities count only where the lesion may have a halo, and are the background's elsewhere.
 
     Args:
-        mask: Of the lesion as it is.
+        mask: Of the lesion as it is; empty where the gate has left it out.
         full_grown: Of the lesion when it is full-grown; holds `mask`.
         image: Background and lesion.
     """
@@ -151,34 +156,73 @@ class DiffusionRenderer:
             )
 
     def _render(self, batch: Sequence[LesionRequest], channels: tuple[str, ...]) -> list[RenderedLesion]:
-        generators = [torch.Generator().manual_seed(lesion.spec.seed) for lesion in batch]
-        brain = self._stack(lesion.brain for lesion in batch)
-        background = self._stack(lesion.background for lesion in batch)
-        specs = [lesion.spec for lesion in batch]
-        zoom = [patch_zoom(spec.extent_mm, brain.shape[2:], self.spacing_mm) for spec in specs]
-        full_grown = self.masks(
+        """Masks are drawn until they pass the gate, a few times at most; what never does is left out."""
+        masks = [torch.zeros_like(lesion.brain) for lesion in batch]
+        generators: list[torch.Generator] = [torch.Generator() for _ in batch]
+        missing = list(range(len(batch)))
+        for attempt in range(TRIES):
+            asked = [batch[index] for index in missing]
+            drawn_with = [torch.Generator().manual_seed(_seed(lesion.spec, attempt)) for lesion in asked]
+            drawn = self._draw(asked, channels, drawn_with)
+            good = [_accepted(mask, lesion, channels) for mask, lesion in zip(drawn, asked, strict=True)]
+            for index, mask, generator, accepted in zip(missing, drawn, drawn_with, good, strict=True):
+                if accepted:
+                    masks[index], generators[index] = mask, generator
+            missing = [index for index, accepted in zip(missing, good, strict=True) if not accepted]
+            if not missing:
+                break
+        rendered = [RenderedLesion(mask, mask, lesion.background) for mask, lesion in zip(masks, batch, strict=True)]
+        kept = [index for index in range(len(batch)) if index not in missing]
+        if kept:
+            painted = self._paint(
+                [batch[i] for i in kept], [masks[i] for i in kept], channels, [generators[i] for i in kept]
+            )
+            for index, lesion in zip(kept, painted, strict=True):
+                rendered[index] = lesion
+        return rendered
+
+    def _draw(
+        self, batch: Sequence[LesionRequest], channels: tuple[str, ...], generators: Sequence[torch.Generator]
+    ) -> list[Mask]:
+        """Full-grown masks."""
+        brain, near = self._stack(lesion.brain for lesion in batch), self._stack(lesion.near for lesion in batch)
+        background = self._stack(lesion.background[:1] for lesion in batch)
+        masks = self.masks(
             MaskConditions(
-                extent_mm=_single([spec.extent_mm / z for spec, z in zip(specs, zoom, strict=True)]),
-                volume_mm3=_single([spec.volume_mm3 / z**3 for spec, z in zip(specs, zoom, strict=True)]),
+                extent_mm=_single([lesion.spec.extent_mm for lesion in batch]),
+                volume_mm3=_single([lesion.spec.volume_mm3 for lesion in batch]),
                 allowed=self._stack(lesion.allowed for lesion in batch),
-                blur=_blur_in_the_middle(background, brain),
+                near_ventricles=near[:, :1],
+                near_cortex=near[:, 1:],
+                blur=_blur(background, brain, _middle(brain), [lesion.coarse for lesion in batch])[:, 0],
             ),
             generators,
         )
-        mask = grown_parts(full_grown, [lesion.spec.grown for lesion in batch])
+        return list(masks.cpu())
+
+    def _paint(
+        self,
+        batch: Sequence[LesionRequest],
+        full_grown: Sequence[Mask],
+        channels: tuple[str, ...],
+        generators: Sequence[torch.Generator],
+    ) -> list[RenderedLesion]:
+        mask = grown_parts(torch.stack(list(full_grown)), [lesion.spec.grown for lesion in batch])
+        background, brain = (self._stack(parts) for parts in zip(*((b.background, b.brain) for b in batch), strict=True))
+        there = self._stack(mask)
         image = self.inpainter(
             PaintConditions(
                 background=background,
                 channels=channels,
-                mask=mask,
+                mask=there,
                 brain=brain,
                 halo=torch.tensor([lesion.spec.halo for lesion in batch]),
                 contrast=torch.stack([_contrast(lesion.spec, channels) for lesion in batch]).to(self.device),
+                blur=_blur(background, brain & ~there, there, [lesion.coarse for lesion in batch]),
             ),
             generators,
         )
-        parts = zip(mask.cpu(), full_grown.cpu(), image.float().cpu(), strict=True)
-        return [RenderedLesion(*part) for part in parts]
+        return [RenderedLesion(*parts) for parts in zip(mask, full_grown, image.float().cpu(), strict=True)]
 
     def _stack(self, patches) -> Tensor:
         stacked, device = torch.stack(list(patches)), torch.device(self.device)
@@ -188,29 +232,29 @@ class DiffusionRenderer:
         return stacked.pin_memory().to(device, non_blocking=True)
 
 
-def patch_zoom(extent_mm: float, shape: Sequence[int], spacing_mm: float) -> float:
-    """How much coarser than the model's the voxels of a patch are: 1, but for lesions that would not fit.
-
-    A confluent lesion is drawn and painted like a smaller one, on larger voxels. The change that it makes is brought to
-    the scan's voxels, whose own detail stays.
-
-    Args:
-        extent_mm: Diameter of the control sphere.
-        shape: Voxels of the patch along each axis.
-        spacing_mm: Of the model.
-    """
-    return max(1.0, extent_mm / spacing_mm / (min(shape) - CONTEXT))
-
-
 def _single(values: list[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float32)
 
 
-def _blur_in_the_middle(background: Patches, brain: PatchMasks) -> Float[Tensor, "batch 3"]:
-    """Blur of the scan's first channel along each axis around the centre voxels."""
+def _blur(
+    background: Patches, tissue: PatchMasks, around: PatchMasks, coarse: Sequence[tuple[bool, ...]]
+) -> Float[Tensor, "batch channels 3"]:
+    """How blurred the scan is around lesions, in mm.
+
+    Along axes whose voxels are coarser than the patch's, what is painted is averaged over them afterwards. There it is
+    as sharp as along the others.
+    """
+    widths = scanner_blur(background, tissue, around)
+    thick = torch.tensor(coarse, device=widths.device)[:, None]
+    fine = torch.where(thick, torch.inf, widths).amin(dim=2, keepdim=True)
+    return torch.where(thick & fine.isfinite(), fine, widths)
+
+
+def _middle(brain: PatchMasks) -> PatchMasks:
+    """The voxels around the centre."""
     middle = torch.zeros_like(brain)
     middle[(..., *(slice(n // 2 - 2, n // 2 + 3) for n in brain.shape[2:]))] = True
-    return scanner_blur(background[:, :1], brain, middle)[:, 0]
+    return middle
 
 
 def _smallest(shapes: Sequence[tuple[int, int, int]], need: float) -> tuple[int, int, int]:
@@ -223,6 +267,21 @@ def _batches(lesions: Sequence[LesionRequest], size: int) -> list[list[int]]:
     for index, lesion in enumerate(lesions):
         by_shape[tuple(lesion.background.shape)].append(index)
     return [group[start : start + size] for group in by_shape.values() for start in range(0, len(group), size)]
+
+
+SEEDS = 2**63 - 1
+STRIDE = 7_640_891_576_956_012_809
+"""Between the seeds of two attempts; odd, and 2**63 over the golden ratio."""
+
+
+def _seed(spec: LesionSpec, attempt: int) -> int:
+    return (spec.seed + attempt * STRIDE) % SEEDS
+
+
+def _accepted(mask: Mask, lesion: LesionRequest, channels: tuple[str, ...]) -> bool:
+    contrast = _contrast(lesion.spec, channels)
+    wanted = lesion.spec.volume_mm3
+    return not lesion.spec.gate or is_good(mask, wanted, lesion.background, lesion.brain, contrast, channels)
 
 
 def _contrast(spec: LesionSpec, channels: tuple[str, ...]) -> Tensor:

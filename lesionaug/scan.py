@@ -69,7 +69,8 @@ class LesionSpec:
             the scan's robust scale (`lesionaug.intensity`).
         seed: Of this lesion alone.
         grown: Share of the volume that is there; the rest has not grown yet, or has gone.
-        halo: Whether its partial volume around the label may be painted.
+        halo: Whether its partial volume around the label is painted.
+        gate: Whether it is drawn again, or left out, where it turns out badly.
     """
 
     center: tuple[int, int, int]
@@ -79,6 +80,7 @@ class LesionSpec:
     seed: int
     grown: float = 1.0
     halo: bool = False
+    gate: bool = False
 
     @property
     def volume_mm3(self) -> float:
@@ -96,6 +98,7 @@ class LesionSpec:
             seed=int(fields["seed"]),
             grown=float(fields.get("grown", 1.0)),
             halo=bool(fields.get("halo", False)),
+            gate=bool(fields.get("gate", False)),
         )
 
 

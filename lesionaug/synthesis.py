@@ -1,7 +1,7 @@
 """Plan, then render: a scan in, the same scan with new lesions out.
 
 scan ──► plan ──────► render ─────────────────────────► scan
-LesionPrior  cut patches → Renderer → paste    image changed only inside new lesions, or in their halos if asked
+LesionPrior  cut patches → Renderer → paste    image changed only inside new lesions and their halos
 + generator                                    label = old lesions + new lesions
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from lesionaug.anatomy.regions import JUXTACORTICAL, PERIVENTRICULAR
 from lesionaug.intensity import Scale, robust_scale
 from lesionaug.patches import PatchGrid, cut, cut_mask, model_lengths, uncut, uncut_mask
 from lesionaug.plan_options import PlanOptions
@@ -23,10 +24,11 @@ from lesionaug.rendering import (
     RenderedLesion,
     Renderer,
     RenderRequest,
-    patch_zoom,
 )
 from lesionaug.scan import LesionPlan, LesionSpec, Scan
-from lesionaug.types import Mask, Volume
+from lesionaug.types import Instances, Mask, Volume, triple
+
+COARSE = 0.67  # patch voxels per scan voxel, inverted: 1.5 mm and more
 
 LEAST_COVERED = 0.2
 """Contrast is raised no further than to this coverage: a lesion of a voxel in a slice six times as thick stays dim."""
@@ -60,12 +62,21 @@ class LesionSynthesizer:
     def render(self, scan: Scan, plan: LesionPlan, progress: Progress | None = None) -> Scan:
         """The scan with the plan's lesions; depends on nothing but its arguments.
 
-        Every voxel outside the new lesions, and outside their halos where they may have any, keeps its bits. Lesions
-        are painted into the scan as it was given, not into each other; where two meet, the earlier keeps its voxels,
-        and a label goes before a halo.
+        Every voxel outside the new lesions, and outside their halos where they have any, keeps its bits. Lesions are
+        painted into the scan as it was given, not into each other; where two meet, a voxel shows what changes it most,
+        so that they grow together without a seam.
+        """
+        return self.render_instances(scan, plan, progress)[0]
+
+    def render_instances(
+        self, scan: Scan, plan: LesionPlan, progress: Progress | None = None
+    ) -> tuple[Scan, Instances]:
+        """What `render` gives, and the number of each new lesion in the plan, from 1, at the voxels of its label.
+
+        A lesion that the gate has left out has no voxel.
         """
         if not plan.lesions:
-            return scan
+            return scan, torch.zeros(scan.lesion_mask.shape, dtype=torch.int32)
         scale = robust_scale(scan.image, scan.brain)
         request, grids = self.request(scan, plan, scale)
         return paste(scan, self.renderer(request, progress), request, grids, scale, paintable(scan, plan))
@@ -79,16 +90,23 @@ class LesionSynthesizer:
             replace(spec, diameter_mm=scaling * spec.diameter_mm, extent_mm=scaling * spec.extent_mm) for spec in plan
         ]
         grids = [self._grid(scan, spec) for spec in specs]
+        near = torch.cat([scan.regions == PERIVENTRICULAR, scan.regions == JUXTACORTICAL])
         lesions = tuple(
-            LesionRequest(cut(normalised, grid), cut_mask(scan.brain, grid), cut_mask(allowed, grid), spec)
+            LesionRequest(
+                background=cut(normalised, grid),
+                brain=cut_mask(scan.brain, grid),
+                allowed=cut_mask(allowed, grid),
+                near=cut_mask(near, grid),
+                spec=spec,
+                coarse=triple(step < COARSE for step in grid.step),
+            )
             for grid, spec in zip(grids, specs, strict=True)
         )
         return RenderRequest(scan.channels, lesions), grids
 
     def _grid(self, scan: Scan, spec: LesionSpec) -> PatchGrid:
-        shape, spacing_mm = self.renderer.patch_shape(spec.extent_mm), self.renderer.spacing_mm
-        zoom = patch_zoom(spec.extent_mm, shape, spacing_mm)
-        return PatchGrid.around(spec.center, shape, scan.spacing_mm, spacing_mm, zoom)
+        shape = self.renderer.patch_shape(spec.extent_mm)
+        return PatchGrid.around(spec.center, shape, scan.spacing_mm, self.renderer.spacing_mm)
 
 
 def paintable(scan: Scan, plan: LesionPlan) -> Mask:
@@ -103,24 +121,27 @@ def paste(
     grids: list[PatchGrid],
     scale: Scale,
     free: Mask,
-) -> Scan:
-    """Write rendered lesions into a copy of the scan."""
-    image, new, painted = scan.image.clone(), torch.zeros_like(scan.lesion_mask), torch.zeros_like(scan.lesion_mask)
-    for lesion, asked, grid in zip(rendered, request.lesions, grids, strict=True):
+) -> tuple[Scan, Instances]:
+    """Write rendered lesions into a copy of the scan, and number their voxels: the label is where there is a number."""
+    image, instances = scan.image.clone(), torch.zeros(scan.lesion_mask.shape, dtype=torch.int32)
+    strongest = torch.zeros(scan.lesion_mask.shape)
+    for number, (lesion, asked, grid) in enumerate(zip(rendered, request.lesions, grids, strict=True), start=1):
+        if not lesion.mask.any():
+            continue
         mask, box = uncut_mask(lesion.mask, grid, scan.shape, within=lesion.full_grown)
         # The change, not the value, is brought to the scan's voxels: its own detail stays where patches are coarser.
         change, _ = uncut(lesion.image - asked.background, grid, scan.shape)
         change = change / _covered(lesion.mask, mask, grid, scan.shape)
         here = (slice(None), *box)
-        mask = mask & free[here] & ~new[here]
-        reach = mask
-        if asked.spec.halo:
-            reach = mask | (_visible(change) & free[here] & ~painted[here])
+        mask = mask & free[here]
+        reach = mask | (_visible(change) & free[here]) if asked.spec.halo else mask
+        strength = change.abs().amax(dim=0, keepdim=True)
+        stronger = reach & (strength > strongest[here])
         changed = scan.image[here].float() + change * scale.spread[:, None, None, None]
-        image[here] = torch.where(reach, changed.to(image.dtype), image[here])
-        new[here] |= mask
-        painted[here] |= reach
-    return replace(scan, image=image, lesion_mask=scan.lesion_mask | new)
+        image[here] = torch.where(stronger, changed.to(image.dtype), image[here])
+        strongest[here] = torch.where(stronger, strength, strongest[here])
+        instances[here] = torch.where(mask & (instances[here] == 0), number, instances[here])
+    return replace(scan, image=image, lesion_mask=scan.lesion_mask | (instances > 0)), instances
 
 
 def _visible(change: Volume) -> Mask:

@@ -198,6 +198,7 @@ def _without_missing(problem: PaintProblem, present: Tensor) -> PaintProblem:
     facts = problem.facts.clone()
     channels = present.shape[1]
     facts[:, 2 * channels : 3 * channels] = present.float()
+    facts[:, -channels:] *= present  # blur, which an emptied channel seems to have
     return replace(problem, facts=facts, present=present)
 
 

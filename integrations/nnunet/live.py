@@ -21,7 +21,7 @@ from torch import Tensor
 from lesionaug.errors import LesionAugError, LesionAugWarning
 from lesionaug.loaded import loaded_prior
 from lesionaug.plan_options import PlanOptions
-from lesionaug.planning import in_regions
+from lesionaug.room import in_regions
 from lesionaug.rendering import Renderer
 from lesionaug.scan import Scan
 from lesionaug.serving.errors import LateRenderError, RemoteRenderError

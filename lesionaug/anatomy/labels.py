@@ -10,7 +10,7 @@ from lesionaug.anatomy.core import Anatomy
 from lesionaug.anatomy.grids import ReducedGrid, spacing_of
 from lesionaug.anatomy.location import location_weight
 from lesionaug.anatomy.morphology import filled
-from lesionaug.anatomy.regions import region_map
+from lesionaug.anatomy.regions import distance_mm, region_map
 from lesionaug.errors import LesionAugError
 from lesionaug.types import Mask
 
@@ -97,7 +97,9 @@ def _anatomy(
     lesion_mask: Mask | None,
 ) -> Anatomy:
     grid, maps = _atlas_maps(brain, affine)
-    weight = np.where(white, _full(grid, location_weight(maps)), 0).astype(np.float32)
+    reduced = [_reduced(grid, mask) for mask in (ventricles, cortex, infratentorial)]
+    distances = (distance_mm(mask, grid.spacing_mm) for mask in reduced[:2])
+    weight = np.where(white, _full(grid, location_weight(maps, *distances, reduced[2])), 0).astype(np.float32)
     if lesion_mask is not None:
         weight[lesion_mask[0].numpy()] = 0
     regions = region_map(ventricles, cortex, infratentorial, spacing_of(affine))
@@ -111,6 +113,10 @@ def _atlas_maps(brain: np.ndarray, affine: np.ndarray) -> tuple[ReducedGrid, dic
     placed = packaged_atlas().place(outline, grid.affine)
     maps = packaged_atlas().resample(grid.affine, outline.shape, placed)
     return grid, dict(zip(MAPS, maps, strict=True))
+
+
+def _reduced(grid: ReducedGrid, mask: np.ndarray) -> np.ndarray:
+    return grid.reduce(grid.orient(torch.from_numpy(mask))) > 0.5
 
 
 def _full(grid: ReducedGrid, reduced: np.ndarray) -> np.ndarray:

@@ -50,7 +50,8 @@ class PaintConditions:
         mask: Where to paint.
         brain: Brain tissue and ventricles; intensities elsewhere mean nothing.
         contrast: Mean lesion intensity minus that of the tissue around it, per channel, same units.
-        halo: Which lesions may show their partial volume around the mask; none if not given.
+        halo: Which lesions show their partial volume around the mask; none if not given.
+        blur: How blurred the scan is around each lesion, per channel and axis, mm; measured if not given.
     """
 
     background: Patches
@@ -59,6 +60,7 @@ class PaintConditions:
     brain: PatchMasks
     contrast: Float[Tensor, "batch channels"]
     halo: Bool[Tensor, " batch"] | None = None
+    blur: Float[Tensor, "batch channels 3"] | None = None
 
 
 @runtime_checkable

@@ -4,7 +4,8 @@ What the lesion-focused diffusion model of Zhang et al. 2024 (arXiv 2403.14066) 
 and again, this one does by seeing it: the tissue around the hole is an input, the loss is taken inside the lesion
 alone, and nothing else is ever written. Three choices carry it (`docs/architecture.md` has the measurements):
 
-* It predicts the difference from a soft-edged plateau of the wanted contrast, not intensities.
+* It predicts the difference from a plateau of the wanted contrast, as blurred as the scan (`compositing.py`), not
+  intensities. Around the label the plateau goes on, without texture of its own.
 * Diffusion ends at the noise level of the scan. The last noise is the host's own grain, which is where a scanner would
   have put it, so that a lesion is as grainy as the tissue around it.
 * Everything is measured from the tissue around the lesion, in units of the scan's robust scale.
@@ -24,12 +25,13 @@ from lesionaug.intensity import ring
 from lesionaug.models.base import PATCH_SHAPES, PaintConditions
 from lesionaug.models.checkpoints import settings_from
 from lesionaug.models.few_steps import sample_in_few_steps
-from lesionaug.models.grain import blur, grain_level, grain_of, masked_median
-from lesionaug.models.softening import Softness, as_blurred_as_the_scan, smooth_tissue
+from lesionaug.models.compositing import continued, mean_in, opacity
+from lesionaug.models.grain import grain_level, grain_of, masked_median, scanner_blur
 from lesionaug.networks.compact import CompactConfig, CompactUNet, restore
 from lesionaug.types import Patches, PatchMasks
 
 BACKGROUND_LIMIT = 6.0  # robust units; fat, vessels and artefacts beyond tell a lesion nothing
+LEAST_SHOWN = 0.05
 GRAIN_LIMIT = 3.0  # standard deviations; what is beyond is anatomy, not noise
 
 
@@ -44,9 +46,6 @@ class LeFusionConfig:
         sigma_max: Noise level of the first.
         num_steps: Network calls per lesion.
         grain: Share of the host's grain that is kept in the lesion, per channel.
-        softness: Share of a blurred scan's excess blur that the lesion's rim is given, per channel.
-        spread: Share of the variation that this blur takes which is given back, per channel.
-        peaks: How much further the brightest voxels stand out in a blurred scan, per channel (`Softness`).
         widths: Of the network.
         blocks: Of the network.
         spacing_mm: Of the patches.
@@ -58,9 +57,6 @@ class LeFusionConfig:
     sigma_max: float = 3.0
     num_steps: int = 4
     grain: tuple[float, ...] = (1.0, 0.7, 1.0)
-    softness: tuple[float, ...] = (0.8, 1.6, 0.6)
-    spread: tuple[float, ...] = (0.0, 1.6, 0.0)
-    peaks: tuple[float, ...] = (1.8, 1.0, 1.0)
     widths: tuple[int, ...] = (24, 48, 96)
     blocks: int = 1
     spacing_mm: float = 1.0
@@ -70,7 +66,7 @@ class LeFusionConfig:
         """Size of the network: noisy region, background, plateau, mask and brain in; the region out."""
         n = len(self.channels)
         return CompactConfig(
-            in_channels=3 * n + 2, out_channels=n, facts=4 * n + 1, widths=self.widths, blocks=self.blocks
+            in_channels=3 * n + 2, out_channels=n, facts=5 * n + 1, widths=self.widths, blocks=self.blocks
         )
 
 
@@ -80,14 +76,16 @@ class PaintProblem:
 
     Args:
         level: Median of the tissue around each lesion, the zero of all that follows.
-        plateau: Soft-edged lesion of the wanted contrast.
+        shown: Opacity of the lesion, over its mean in the mask.
+        plateau: Lesion of the wanted contrast and no texture.
         context: All input channels but the noisy region.
-        facts: Per lesion: contrast and whether it is known, whether the channel is there, grain, log volume.
+        facts: Per lesion: contrast and whether it is known, whether the channel is there, grain, log volume, blur.
         mask: Where to paint.
         present: Channels the scan has.
     """
 
     level: Float[Tensor, "batch channels"]
+    shown: Patches
     plateau: Patches
     context: Patches
     facts: Float[Tensor, "batch facts"]
@@ -119,20 +117,27 @@ def pose(
     level = masked_median(background, ring(conditions.mask, tissue))
     visible = tissue & present[:, :, None, None, None]
     relative = (background - level[:, :, None, None, None]).clamp(-BACKGROUND_LIMIT, BACKGROUND_LIMIT) * visible
-    profile = plateau_profile(conditions.mask)
-    plateau = profile * contrast[:, :, None, None, None]
+    blur = _blur_of(conditions, background, tissue, channels)
+    shown = opacity(conditions.mask, blur, channels)
+    shown = shown / mean_in(shown, conditions.mask).clamp(min=LEAST_SHOWN)
+    plateau = shown * contrast[:, :, None, None, None] * conditions.mask
     spread = grain_level(background, tissue, conditions.mask) * present
     volume = conditions.mask.flatten(1).sum(dim=1, keepdim=True).float()
-    facts = torch.cat([contrast / 2, known.float(), present.float(), spread, volume.clamp(min=1).log() / 4], dim=1)
+    blurred = blur.mean(dim=2) * present
+    size = volume.clamp(min=1).log() / 4
+    facts = torch.cat([contrast / 2, known.float(), present.float(), spread, size, blurred], dim=1)
     context = torch.cat([relative, plateau, conditions.mask.float(), conditions.brain.float()], dim=1)
-    return PaintProblem(level, plateau, context, facts, conditions.mask, present)
+    return PaintProblem(level, shown, plateau, context, facts, conditions.mask, present)
 
 
-def plateau_profile(mask: PatchMasks) -> Patches:
-    """A blurred mask of mean one inside the mask: the rim is dimmer than the core by partial volume."""
-    soft = blur(mask.float(), sigma=1.0) * mask
-    voxels = mask.flatten(1).sum(dim=1).clamp(min=1)
-    return soft / (soft.flatten(1).sum(dim=1) / voxels).clamp(min=1e-6).view(-1, 1, 1, 1, 1)
+def _blur_of(
+    conditions: PaintConditions, background: Patches, tissue: PatchMasks, channels: tuple[str, ...]
+) -> Float[Tensor, "batch channels 3"]:
+    if conditions.blur is None:
+        return scanner_blur(background, tissue, conditions.mask)
+    blur = background.new_zeros(*background.shape[:2], 3)
+    blur[:, [channels.index(channel) for channel in conditions.channels]] = conditions.blur.to(blur)
+    return blur
 
 
 def predictor(network: CompactUNet, problem: PaintProblem):
@@ -178,13 +183,23 @@ class LeFusion:
 
     def finish(self, conditions: PaintConditions, problem: PaintProblem, lesion: Patches) -> Patches:
         """The patch with a sampled lesion in it: as blurred and as grainy as the scan, of the contrast asked for."""
-        painted = problem.level[:, :, None, None, None] + problem.plateau + lesion
         own = [self.channels.index(channel) for channel in conditions.channels]
-        change, shown = as_blurred_as_the_scan(painted[:, own], conditions, self._softness(conditions.channels))
-        healthy = smooth_tissue(conditions) + self._grain(conditions)
-        painted = torch.where(conditions.mask, healthy, conditions.background) + change
-        painted = _match_mean(painted, problem.level[:, own] + conditions.contrast, shown, conditions.mask)
-        return torch.where(shown > 0, painted, conditions.background)
+        mask, shown = conditions.mask, problem.shown[:, own]
+        change = problem.plateau[:, own] + lesion[:, own]
+        wanted = conditions.contrast[:, :, None, None, None]
+        change = change + (wanted - mean_in(change, mask)) * shown * mask
+        painted = problem.level[:, own, None, None, None] + change + self._grain(conditions)
+        # A voxel beside the label is healthy tissue, with as much of what the lesion has changed as partial volume says.
+        strength = continued(change, mask) / continued(shown, mask).clamp(min=LEAST_SHOWN)
+        halo = conditions.background + shown * strength
+        beyond = self._beyond(conditions) & (shown > 0) & conditions.brain
+        return torch.where(mask, painted, torch.where(beyond, halo, conditions.background))
+
+    def _beyond(self, conditions: PaintConditions) -> PatchMasks:
+        """Lesions that may have a halo."""
+        if conditions.halo is None:
+            return torch.zeros_like(conditions.mask)
+        return conditions.halo.to(conditions.mask.device)[:, None, None, None, None].expand_as(conditions.mask)
 
     def sample(self, problem: PaintProblem, generators: Sequence[torch.Generator]) -> Patches:
         """The lesion's difference from the plateau, down to the noise level at which the host's grain takes over."""
@@ -208,10 +223,6 @@ class LeFusion:
         share = self._per_channel(self.config.grain, conditions.channels).to(grain)[:, None, None, None]
         return share * torch.maximum(torch.minimum(grain, limit), -limit)
 
-    def _softness(self, channels: tuple[str, ...]) -> Softness:
-        values = (self.config.softness, self.config.spread, self.config.peaks)
-        return Softness(*(self._per_channel(value, channels) for value in values))
-
     def _per_channel(self, values: tuple[float, ...], channels: tuple[str, ...]) -> Float[Tensor, " channels"]:
         return torch.tensor([values[self.channels.index(channel)] for channel in channels])
 
@@ -225,12 +236,3 @@ def _spread(conditions: PaintConditions, channels: tuple[str, ...]) -> tuple[Pat
     own = [channels.index(channel) for channel in conditions.channels]
     background[:, own], contrast[:, own], present[:, own] = conditions.background, conditions.contrast, True
     return background, contrast, present
-
-
-def _match_mean(painted: Patches, wanted: Float[Tensor, "batch channels"], shown: Patches, mask: PatchMasks) -> Patches:
-    """Lift each lesion until its core, where half of its contrast or more shows, has the mean that was asked for."""
-    core = (shown >= 0.5) & mask
-    voxels = core.flatten(2).sum(dim=2).clamp(min=1)
-    mean = (painted * core).flatten(2).sum(dim=2) / voxels
-    share = (shown * core).flatten(2).sum(dim=2) / voxels
-    return painted + ((wanted - mean) / share.clamp(min=0.5))[:, :, None, None, None] * shown

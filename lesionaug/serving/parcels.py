@@ -15,6 +15,7 @@ from lesionaug.rendering import LesionRequest, RenderedLesion, RenderRequest
 from lesionaug.scan import LesionSpec
 from lesionaug.serving.errors import WireError
 from lesionaug.serving.wire import Message, encode
+from lesionaug.types import triple
 
 RENDER, RENDERED = "render", "rendered"
 
@@ -24,9 +25,15 @@ VERSION = f"{__version__}, rendering {RENDER_VERSION}"
 
 def request_to_bytes(request: RenderRequest) -> bytes:
     """A request on its way to the server."""
-    fields = {"channels": request.channels, "specs": [asdict(lesion.spec) for lesion in request.lesions]}
+    fields = {
+        "channels": request.channels,
+        "specs": [asdict(lesion.spec) for lesion in request.lesions],
+        "coarse": [lesion.coarse for lesion in request.lesions],
+    }
     tensors = [
-        values for lesion in request.lesions for values in (lesion.background.float(), lesion.brain, lesion.allowed)
+        values
+        for lesion in request.lesions
+        for values in (lesion.background.float(), lesion.brain, lesion.allowed, lesion.near)
     ]
     return encode(RENDER, fields, _to_numpy(tensors))
 
@@ -40,10 +47,11 @@ def request_from(message: Message) -> RenderRequest:
     try:
         specs = [LesionSpec.from_dict(fields) for fields in message.fields["specs"]]
         channels = tuple(str(channel) for channel in message.fields["channels"])
-        parts = _in_groups(message.arrays, 3)
+        coarse = [triple(bool(axis) for axis in axes) for axes in message.fields["coarse"]]
+        parts = _in_groups(message.arrays, 4)
         lesions = tuple(
-            LesionRequest(_volume(background, len(channels)), _mask(brain), _mask(allowed), spec)
-            for (background, brain, allowed), spec in zip(parts, specs, strict=True)
+            LesionRequest(_volume(background, len(channels)), *map(_mask, masks), spec, axes)
+            for (background, *masks), spec, axes in zip(parts, specs, coarse, strict=True)
         )
     except (KeyError, TypeError, ValueError) as error:
         raise WireError(f"Expected a request for lesions, got one that cannot be read: {error}") from error
