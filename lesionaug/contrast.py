@@ -21,6 +21,7 @@ MIN_VOXELS = 5
 STRIDE = 2  # voxels; the brain's median and spread need no more of them
 REFERENCE_MM3 = 50.0
 LIMIT = 2.5  # standard deviations
+ISOINTENSE = 0.1  # robust units: a lesion is no brighter in T1w than the tissue around, but for what its ring happens to be
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class ContrastModel:
 
     `scan` and `lesion` have the covariances `between` and `within`; rows are `CHANNELS`. Both are Gaussian, but for
     `lesion` in FLAIR: there many lesions are a little fainter than the mean and few much brighter, as nobody delineates
-    what does not stand out, so it is log-normal, and wider where the scan's lesions are brighter.
+    what does not stand out, so it is log-normal, and wider where the scan's lesions are brighter. T1w goes with it, the
+    darker the brighter FLAIR is, from isointense to a black hole.
     """
 
     mean: tuple[float, ...]
@@ -65,6 +67,9 @@ class ContrastModel:
             usual, sd = max(float(expected[flair]), MIN_FLAIR), float(within[flair, flair]) ** 0.5
             unit = float(lesion[flair]) / max(sd, 1e-9)
             drawn[flair] = max(_log_normal(float(mean[flair]), sd / usual, unit), MIN_FLAIR)
+        if CHANNELS.index("t1w") in rows:
+            t1w = rows.index(CHANNELS.index("t1w"))
+            drawn[t1w] = min(float(drawn[t1w]), ISOINTENSE)
         return drawn
 
 

@@ -146,7 +146,7 @@ def _smooth(volume: Volume, step: tuple[float, ...], positions: list[Tensor]) ->
     """Average over the size of the coarser voxel before sampling it, so that fine detail does not alias."""
     for axis, (s, where) in enumerate(zip(step, positions, strict=True), start=1):
         if s > 1 and len(where):
-            volume = _blur_axis(volume, axis, sigma=0.5 * math.sqrt(s * s - 1))
+            volume = _blur_axis(volume, axis, sigma=math.sqrt((s * s - 1) / 12))
     return volume
 
 
