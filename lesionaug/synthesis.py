@@ -26,7 +26,7 @@ from lesionaug.rendering import (
     patch_zoom,
 )
 from lesionaug.scan import LesionPlan, LesionSpec, Scan
-from lesionaug.types import Mask, Volume
+from lesionaug.types import Instances, Mask, Volume
 
 LEAST_COVERED = 0.2
 """Contrast is raised no further than to this coverage: a lesion of a voxel in a slice six times as thick stays dim."""
@@ -64,8 +64,14 @@ class LesionSynthesizer:
         are painted into the scan as it was given, not into each other; where two meet, the earlier keeps its voxels,
         and a label goes before a halo.
         """
+        return self.render_instances(scan, plan, progress)[0]
+
+    def render_instances(
+        self, scan: Scan, plan: LesionPlan, progress: Progress | None = None
+    ) -> tuple[Scan, Instances]:
+        """What `render` gives, and the number of each new lesion in the plan, from 1, at the voxels of its label."""
         if not plan.lesions:
-            return scan
+            return scan, torch.zeros(scan.lesion_mask.shape, dtype=torch.int32)
         scale = robust_scale(scan.image, scan.brain)
         request, grids = self.request(scan, plan, scale)
         return paste(scan, self.renderer(request, progress), request, grids, scale, paintable(scan, plan))
@@ -103,24 +109,25 @@ def paste(
     grids: list[PatchGrid],
     scale: Scale,
     free: Mask,
-) -> Scan:
-    """Write rendered lesions into a copy of the scan."""
-    image, new, painted = scan.image.clone(), torch.zeros_like(scan.lesion_mask), torch.zeros_like(scan.lesion_mask)
-    for lesion, asked, grid in zip(rendered, request.lesions, grids, strict=True):
+) -> tuple[Scan, Instances]:
+    """Write rendered lesions into a copy of the scan, and number their voxels: the label is where there is a number."""
+    image, painted = scan.image.clone(), torch.zeros_like(scan.lesion_mask)
+    instances = torch.zeros(scan.lesion_mask.shape, dtype=torch.int32)
+    for number, (lesion, asked, grid) in enumerate(zip(rendered, request.lesions, grids, strict=True), start=1):
         mask, box = uncut_mask(lesion.mask, grid, scan.shape, within=lesion.full_grown)
         # The change, not the value, is brought to the scan's voxels: its own detail stays where patches are coarser.
         change, _ = uncut(lesion.image - asked.background, grid, scan.shape)
         change = change / _covered(lesion.mask, mask, grid, scan.shape)
         here = (slice(None), *box)
-        mask = mask & free[here] & ~new[here]
+        mask = mask & free[here] & (instances[here] == 0)
         reach = mask
         if asked.spec.halo:
             reach = mask | (_visible(change) & free[here] & ~painted[here])
         changed = scan.image[here].float() + change * scale.spread[:, None, None, None]
         image[here] = torch.where(reach, changed.to(image.dtype), image[here])
-        new[here] |= mask
+        instances[here] = torch.where(mask, number, instances[here])
         painted[here] |= reach
-    return replace(scan, image=image, lesion_mask=scan.lesion_mask | new)
+    return replace(scan, image=image, lesion_mask=scan.lesion_mask | (instances > 0)), instances
 
 
 def _visible(change: Volume) -> Mask:

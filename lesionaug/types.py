@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from typing import TypeVar
 
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int32, UInt8
 from torch import Tensor
 
 Volume = Float[Tensor, "channels i j k"]
 Mask = Bool[Tensor, "1 i j k"]
 Weight = Float[Tensor, "1 i j k"]
 RegionMap = UInt8[Tensor, "1 i j k"]
+Instances = Int32[Tensor, "1 i j k"]
 
 Patches = Float[Tensor, "batch channels i j k"]
 PatchMasks = Bool[Tensor, "batch 1 i j k"]
