@@ -8,6 +8,8 @@ import pytest
 import torch
 from scans import small_plan, small_scan
 
+from lesionaug.dataset.pairs import change_label
+from lesionaug.dataset.produce import renumbered
 from lesionaug.errors import LesionAugError
 from lesionaug.evolution import BASELINE, CHANGES, FOLLOWUP, VISITS, Evolution, EvolvingLesion, evolve
 from lesionaug.loaded import ModelChoice, loaded_synthesizer
@@ -101,3 +103,22 @@ def test_a_scan_changes_where_lesions_do(model):
     anywhere = before.lesion_mask | after.lesion_mask
     assert torch.equal(before.image[:, ~anywhere[0]], after.image[:, ~anywhere[0]])
     assert torch.equal(before.image[:, stable[0]], after.image[:, stable[0]])
+
+
+@pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 1.0), (0.8, 0.8, 3.0), (2.5, 1.0, 1.0)])
+def test_the_change_label_covers_both_visits_on_any_voxels(spacing_mm):
+    shape = tuple(round(60 / s) for s in spacing_mm)
+    scan, growing = small_scan(shape=shape, spacing_mm=spacing_mm), ((0.3, 1), (1, 0.5), (0.7, 1), (0, 1))
+    centers = [tuple(int(place * n) for n in shape) for place in (0.25, 0.45, 0.6, 0.8)]
+    specs = [replace(SPEC, center=center, seed=seed) for seed, center in enumerate(centers)]
+    evolution = Evolution(tuple(EvolvingLesion(spec, *pair) for spec, pair in zip(specs, growing, strict=True)))
+    synthesizer = loaded_synthesizer(ModelChoice(model="parametric"))
+    visits, numbers = {}, {}
+    for visit in VISITS:
+        visits[visit], found = synthesizer.render_instances(scan, evolution.at(visit))
+        numbers[visit] = renumbered(found, evolution.numbers(visit))
+    label = torch.from_numpy(change_label(evolution, numbers, scan))[None]
+    assert torch.equal(label > 0, visits[BASELINE].lesion_mask | visits[FOLLOWUP].lesion_mask)
+    for number, lesion in enumerate(evolution.lesions, start=1):
+        at = (numbers[BASELINE] == number) | (numbers[FOLLOWUP] == number)
+        assert label[at].unique().tolist() == [CHANGES.index(lesion.change) + 1]

@@ -11,12 +11,13 @@ import torch
 from lesionaug.dataset.cases import Case, seed_of
 from lesionaug.dataset.hosts import host_of
 from lesionaug.dataset.place import CHANGE, PLAN_FILE, at_visit
-from lesionaug.dataset.produce import Drawn, Product, draw, label_bytes, planned
+from lesionaug.dataset.produce import Product, draw, label_bytes, planned
 from lesionaug.dataset.settings import Settings
 from lesionaug.evolution import BASELINE, CHANGES, FOLLOWUP, VISITS, Evolution, evolve
 from lesionaug.files import ScanFiles, with_outputs
 from lesionaug.loaded import loaded_renderer
-from lesionaug.scan import LesionPlan
+from lesionaug.scan import LesionPlan, Scan
+from lesionaug.types import Instances
 
 
 def produce_pair(case: Case, settings: Settings, *, binary_label: bool) -> Product:
@@ -42,7 +43,8 @@ def produce_pair(case: Case, settings: Settings, *, binary_label: bool) -> Produ
         of_visit = with_outputs(replace(record, plan=plan.to_dict()), visits[visit].outputs)
         records[at_visit(visit, PLAN_FILE)] = of_visit
         files |= {at_visit(visit, name): content for name, content in visits[visit].files.items()}
-    files[CHANGE] = label_bytes(host.files, change_label(evolution, visits, host.files))
+    numbers = {visit: drawn.numbers for visit, drawn in visits.items()}
+    files[CHANGE] = label_bytes(host.files, change_label(evolution, numbers, host.files.scan))
     facts = {
         "channels": list(host.files.images),
         "new": visits[FOLLOWUP].facts,
@@ -54,12 +56,12 @@ def produce_pair(case: Case, settings: Settings, *, binary_label: bool) -> Produ
     return Product(records, files, facts)
 
 
-def change_label(evolution: Evolution, visits: dict[str, Drawn], files: ScanFiles) -> np.ndarray:
+def change_label(evolution: Evolution, numbers: dict[str, Instances], scan: Scan) -> np.ndarray:
     """What becomes of the lesion at each voxel, of both visits; the host's own lesions are stable."""
     classes = torch.tensor([0, *(CHANGES.index(lesion.change) + 1 for lesion in evolution.lesions)])
-    changes = files.scan.lesion_mask[0].long() * (CHANGES.index("stable") + 1)
-    for drawn in visits.values():
-        now = classes[drawn.numbers[0].long()]
+    changes = scan.lesion_mask[0].long() * (CHANGES.index("stable") + 1)
+    for visit in VISITS:
+        now = classes[numbers[visit][0].long()]
         changes = torch.where(now > 0, now, changes)
     return changes.numpy()
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from lesionaug.checks import binary_mask
 from lesionaug.dataset.cases import Case
 from lesionaug.dataset.facts import lesion_facts
 from lesionaug.dataset.hosts import Host, host_of, paths_of
-from lesionaug.dataset.instances import Instances, render_instances, renumbered
 from lesionaug.dataset.place import PLAN_FILE
 from lesionaug.dataset.settings import Settings
 from lesionaug.errors import LesionAugWarning
@@ -22,6 +22,7 @@ from lesionaug.io import mask_like, nifti_bytes
 from lesionaug.loaded import loaded_synthesizer
 from lesionaug.record import Record
 from lesionaug.scan import LesionPlan
+from lesionaug.types import Instances
 
 LESION, NEW, INSTANCES = "lesion.nii.gz", "new_lesion.nii.gz", "instances.nii.gz"
 """Labels of a case: old and new lesions; the new alone; the new numbered."""
@@ -108,7 +109,7 @@ def draw(
         binary_label: As for `produce`.
         numbers: Of each lesion, where not that of its place in the plan.
     """
-    after, instances = render_instances(loaded_synthesizer(settings.models, settings.prior), files.scan, plan)
+    after, instances = loaded_synthesizer(settings.models, settings.prior).render_instances(files.scan, plan)
     instances = renumbered(instances, numbers) if numbers is not None else instances
     values, kinds = instances[0].numpy(), {}
     if settings.new_only:
@@ -119,6 +120,20 @@ def draw(
         kinds[LESION] = label_bytes(files, after.lesion_mask[0].numpy())
     new = after.lesion_mask & ~files.scan.lesion_mask
     return Drawn(files.outputs(after), kinds, instances, lesion_facts(after, new, files.affine))
+
+
+def renumbered(instances: Instances, numbers: Sequence[int]) -> Instances:
+    """Instances with other numbers.
+
+    Args:
+        instances: As of `LesionSynthesizer.render_instances`.
+        numbers: New number of the lesion that is 1, 2 and so on now.
+
+    Example:
+        >>> renumbered(torch.tensor([[[[0, 1, 2]]]]), (4, 7)).tolist()
+        [[[[0, 4, 7]]]]
+    """
+    return torch.tensor((0, *numbers), dtype=torch.int32)[instances.long()]
 
 
 def label_bytes(files: ScanFiles, values: np.ndarray, kind: type = np.uint8) -> bytes:
