@@ -189,7 +189,7 @@ class DiffusionRenderer:
         background = self._stack(lesion.background[:1] for lesion in batch)
         masks = self.masks(
             MaskConditions(
-                extent_mm=_single([lesion.spec.extent_mm for lesion in batch]),
+                extent_mm=_single([self._extent_mm(lesion) for lesion in batch]),
                 volume_mm3=_single([lesion.spec.volume_mm3 for lesion in batch]),
                 allowed=self._stack(lesion.allowed for lesion in batch),
                 near_ventricles=near[:, :1],
@@ -199,6 +199,10 @@ class DiffusionRenderer:
             generators,
         )
         return list(masks.cpu())
+
+    def _extent_mm(self, lesion: LesionRequest) -> float:
+        """Of the control sphere, as far as its patch holds it: no lesion is cut by a patch."""
+        return min(lesion.spec.extent_mm, (min(lesion.brain.shape[1:]) - CONTEXT) * self.spacing_mm)
 
     def _paint(
         self,

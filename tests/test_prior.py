@@ -11,8 +11,7 @@ import torch
 from lesionaug.contrast import measure
 from lesionaug.distributions import ConditionalQuantiles, Quantiles
 from lesionaug.errors import LesionAugError, LesionAugWarning
-from lesionaug.plan_options import PlanOptions
-from lesionaug.planning import draw_size
+from lesionaug.plan_options import DIAMETER_MM, PATIENTS, PlanOptions
 from lesionaug.prior import LesionPrior
 from lesionaug.prior_fit import ObservedScan, fit_contrast, measure_lesions
 from lesionaug.scan import CHANNELS, REGIONS, LesionPlan, Scan
@@ -98,8 +97,71 @@ def test_every_number_of_a_range_is_drawn(prior, scan):
 @pytest.mark.parametrize("seed", range(4))
 def test_load_asked_for(prior, scan, load_ml, seed):
     drawn = plan(prior, scan, seed, load_ml=load_ml)
-    volumes = [lesion.volume_mm3 for lesion in drawn]
-    assert abs(sum(volumes) - 1000 * load_ml) <= max(volumes) / 2 + 1
+    assert sum(lesion.volume_mm3 for lesion in drawn) == pytest.approx(1000 * load_ml, rel=0.1)
+
+
+def test_a_load_that_no_lesion_has_is_said(prior, scan):
+    with pytest.warns(LesionAugWarning, match="smallest lesion"):
+        assert len(plan(prior, scan, load_ml=0.005)) == 0
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_nothing_asked_for_is_an_augmentation_and_no_patient(prior, scan, seed):
+    drawn = plan(prior, scan, seed)
+    assert 1 <= len(drawn) <= 10
+    assert all(DIAMETER_MM[0] - 1e-6 <= lesion.diameter_mm <= DIAMETER_MM[1] + 1e-6 for lesion in drawn)
+    assert all(lesion.halo and lesion.gate for lesion in drawn)
+
+
+def test_every_number_from_one_to_ten_is_drawn(prior, scan):
+    assert {len(plan(prior, scan, seed)) for seed in range(80)} == set(range(1, 11))
+
+
+def test_patients_numbers_are_drawn_on_request(prior):
+    scan = make_scan(lesions=False)
+    few = dataclasses.replace(prior, count=Quantiles((14.0, 14.0)))
+    assert len(plan(few, scan, num_lesions=PATIENTS)) >= 14
+
+
+def test_confluent_lesions_are_several_that_have_grown_together(prior):
+    """No focus is larger than a lesion may be; each overlaps another of its group; all are as bright as each other."""
+    large = math.log(12_000.0)
+    confluent = dataclasses.replace(
+        prior, count=Quantiles((1.0, 1.0)), log_volume=(Quantiles((large, large)),) * len(REGIONS)
+    )
+    foci = plan(confluent, make_scan(lesions=False), num_lesions=PATIENTS).lesions
+    assert len(foci) > 3
+    assert max(lesion.diameter_mm for lesion in foci) <= DIAMETER_MM[1]
+    assert len({lesion.contrast for lesion in foci}) == 1
+    for index, lesion in enumerate(foci[1:], start=1):
+        gaps = [
+            np.linalg.norm((np.array(lesion.center) - other.center) * SPACING)
+            / ((lesion.diameter_mm + other.diameter_mm) / 2)
+            for other in foci[:index]
+        ]
+        assert 0.5 < min(gaps) < 0.9
+
+
+def test_regions_have_the_shares_of_patients(prior):
+    scan = make_scan(lesions=False)
+    shares = (0.7, 0.1, 0.1, 0.1)
+    biased = dataclasses.replace(prior, region_share=shares)
+    found = [
+        int(scan.regions[0][lesion.center])
+        for seed in range(40)
+        for lesion in plan(biased, scan, seed, num_lesions=5, diameter_mm=(3.0, 3.5))
+    ]
+    assert np.bincount(found, minlength=5)[1:] / len(found) == pytest.approx(shares, abs=0.1)
+
+
+def test_a_thin_strand_has_no_room_for_a_large_lesion(prior):
+    scan = make_scan(lesions=False, spacing=(1.0, 1.0, 1.0))
+    strand = torch.zeros_like(scan.eligible)
+    strand[:, 40:43, 40:43, 10:80] = 1.0
+    strand = dataclasses.replace(scan, eligible=strand, regions=(4 * (strand > 0)).byte())
+    with pytest.warns(LesionAugWarning, match="room"):
+        assert len(plan(prior, strand, num_lesions=1, diameter_mm=(9.0, 9.5))) == 0
+    assert len(plan(prior, strand, num_lesions=1, diameter_mm=(3.0, 3.2))) == 1
 
 
 @pytest.mark.parametrize("diameter_mm", [(2.0, 4.0), (6.0, 9.0), (14.0, 14.5)])
@@ -159,12 +221,12 @@ def test_control_spheres_hold_their_lesions(prior, scan):
 
 
 def test_a_control_sphere_that_is_too_wide_costs_its_lesion_no_volume(prior):
-    """Confluent lesions hold most of a patient's load: they are drawn as large as they are, in a narrower sphere."""
+    scan = make_scan(lesions=False)
     narrow = dataclasses.replace(prior, max_extent_mm=12.0)
-    for seed in range(40):
-        sizes = [draw_size(p, 0, None, math.inf, torch.Generator().manual_seed(seed)) for p in (prior, narrow)]
-        assert sizes[0].volume_mm3 == sizes[1].volume_mm3
-        assert sizes[1].extent_mm <= max(12.0, sizes[1].diameter_mm) + 1e-6
+    for seed in range(10):
+        for lesion in plan(narrow, scan, seed, num_lesions=4, diameter_mm=(8.0, 16.0)):
+            assert lesion.extent_mm <= max(12.0, lesion.diameter_mm) + 1e-6
+            assert lesion.diameter_mm >= 8.0 - 1e-6
 
 
 def test_the_largest_lesion_finds_its_place_first(prior, scan):
@@ -201,6 +263,10 @@ def test_nowhere_to_go_is_an_error(prior, scan):
         plan(prior, dataclasses.replace(scan, eligible=torch.zeros_like(scan.eligible)), num_lesions=1)
 
 
+def test_one_region_may_be_a_word():
+    assert PlanOptions(regions="periventricular").regions == ("periventricular",)
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -212,6 +278,9 @@ def test_nowhere_to_go_is_an_error(prior, scan):
         {"regions": ("spinal_cord",)},
         {"regions": ()},
         {"contrast": -1.0},
+        {"num_lesions": "many"},
+        {"load_ml": "much"},
+        {"regions": "cord"},
     ],
 )
 def test_options_that_cannot_be_meant(options):
@@ -303,11 +372,12 @@ def test_measures_of_known_lesions():
 def test_fit_gives_back_sizes_and_numbers(scan):
     observed = [cubes([2, 3, 4, 5, 6, 3, 4, 5], seed) for seed in range(6)]
     prior = LesionPrior.fit(observed)
-    assert len(plan(prior, scan)) == 8
-    volumes = [lesion.volume_mm3 for seed in range(20) for lesion in plan(prior, scan, seed)]
-    assert 7 < min(volumes) < 30
+    assert len(plan(prior, scan, num_lesions=PATIENTS)) == 8
+    drawn = [lesion for seed in range(20) for lesion in plan(prior, scan, seed, num_lesions=PATIENTS)]
+    volumes = [lesion.volume_mm3 for lesion in drawn]
+    assert 14 < min(volumes) < 30
     assert 100 < max(volumes) < 230
-    assert abs(np.median(volumes) - np.median([8, 27, 64, 125, 216, 27, 64, 125])) < 40
+    assert abs(np.median(volumes) - np.median([27, 64, 125, 216, 27, 64, 125])) < 40
 
 
 def test_nothing_to_fit_is_an_error():

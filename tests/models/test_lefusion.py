@@ -8,7 +8,7 @@ from scans import random_lefusion
 
 from lesionaug.models.base import ConstantContrast, Inpainter, PaintConditions
 from lesionaug.models.grain import blur, grain_level, grain_of, scanner_blur
-from lesionaug.models.lefusion import plateau_profile, pose
+from lesionaug.models.lefusion import pose
 
 CHANNELS = ("flair", "t1w", "t2w")
 
@@ -87,12 +87,12 @@ def test_grain_level_measures_white_noise_in_proportion():
     torch.testing.assert_close(three, 3 * one)
 
 
-def test_plateau_has_mean_one_and_a_dim_rim():
-    mask = job().mask
-    profile = plateau_profile(mask)
-    assert profile[mask].mean() == pytest.approx(1, abs=1e-5)
-    assert not profile[~mask].any()
-    assert profile[0, 0, 7, 7, 7] > profile[0, 0, 6, 6, 6]
+def test_plateau_has_the_wanted_mean_and_a_dim_rim():
+    conditions = job()
+    problem, mask = pose(conditions, CHANNELS), conditions.mask[0, 0]
+    torch.testing.assert_close(problem.plateau[0][:, mask].mean(dim=1), conditions.contrast[0])
+    assert not problem.plateau[0][:, ~mask].any()
+    assert problem.plateau[0, 0, 7, 7, 7] > problem.plateau[0, 0, 6, 6, 6]
 
 
 def test_seeds_are_lesions():
