@@ -32,7 +32,6 @@ from lesionaug.types import PatchMasks
 
 Array = np.ndarray
 Contrasts = Literal["prior", "donors", "host"]
-UNIT_MM = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def scan_of(host: HostScan) -> Scan:
     channels = tuple(host.images)
     anatomy = anatomy_from_images(image, channels, host.affine, lesions)
     brain = torch.from_numpy(host.brain)[None]
-    return Scan(image, channels, lesions, brain, anatomy.eligible, anatomy.regions, UNIT_MM)
+    return Scan(image, channels, lesions, brain, anatomy.eligible, anatomy.regions, host.spacing_mm)
 
 
 def ball(diameter_mm: float) -> Bool[Array, "a a a"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,9 +32,15 @@ def shared() -> Path:
     return Path(os.environ.get("LESIONAUG_SHARED", PROJECT.parent / "shared"))
 
 
+SAME_PATIENT = {"ms3_14": "ms3_11"}
+"""Scans of one patient under two names, the first looks like a later visit."""
+
+FILES = {"flair": "flair", "t1w": "t1", "t2w": "t2"}
+
+
 @dataclass(frozen=True)
 class HostScan:
-    """A scan with its real lesions, 1 mm isotropic.
+    """A scan with its real lesions.
 
     Args:
         name: Of the scan.
@@ -52,7 +59,13 @@ class HostScan:
     @property
     def patient(self) -> str:
         """Scans of one patient at several times share it."""
-        return self.name.split("_")[0]
+        return SAME_PATIENT.get(self.name, re.sub(r"_T\d+$", "", self.name))
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along each axis."""
+        i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return i, j, k
 
     def robust_images(self) -> dict[str, Float[Array, "i j k"]]:
         """Channels in robust units of this scan."""
@@ -83,24 +96,36 @@ class HostResult:
 def load_host(name: str, channels: Sequence[str] = ("flair", "t1w")) -> HostScan:
     """A scan of the shared data by the name of its folder (`patient07`, `P18_T1`, or `flair_example` without lesions).
 
+    Some scans have no other contrast than FLAIR.
+
     Raises:
         FileNotFoundError: The data or the scan is not there.
     """
     if name == HEALTHY:
         return _load_healthy()
-    folders = [shared() / "data" / "open_ms" / "subjects_mni" / name, shared() / "data" / "mslesseg" / name]
-    folder = next((folder for folder in folders if (folder / "flair.nii.gz").exists()), None)
+    folder = next((folder for folder in _imaged() if folder.name == name), None)
     if folder is None:
         raise FileNotFoundError(f"Expected a scan called {name} under {shared() / 'data'}; set LESIONAUG_SHARED")
-    files = {"flair": "flair", "t1w": "t1", "t2w": "t2"}
     flair = nib.load(folder / "flair.nii.gz")
+    paths = {channel: folder / f"{FILES[channel]}.nii.gz" for channel in channels}
     return HostScan(
         name=name,
-        images={channel: _read(folder / f"{files[channel]}.nii.gz").astype(np.float32) for channel in channels},
+        images={channel: _read(path).astype(np.float32) for channel, path in paths.items() if path.exists()},
         brain=_read(folder / "brainmask.nii.gz") > 0,
         lesions=_read(folder / "lesion.nii.gz") > 0,
         affine=flair.affine,
     )
+
+
+def imaged_hosts() -> tuple[str, ...]:
+    """Names of all scans of patients that have images, not only masks."""
+    return tuple(folder.name for folder in _imaged())
+
+
+def _imaged() -> list[Path]:
+    data = shared() / "data"
+    parents = (data / "open_ms" / "subjects_mni", data / "mslesseg", data / "ms3seg")
+    return [path.parent for parent in parents for path in sorted(parent.glob("*/flair.nii.gz"))]
 
 
 def _load_healthy() -> HostScan:

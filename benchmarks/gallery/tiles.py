@@ -1,0 +1,162 @@
+"""Pieces of slices as grey or coloured pixels: one window per scan and channel, outlines apart from plain images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from scipy import ndimage
+
+Array = np.ndarray
+Pixels = UInt8[Array, "h w 3"]
+
+AXIAL, CORONAL, SAGITTAL = 2, 1, 0
+"""Axis, in right-anterior-superior order, that is cut."""
+
+FIELD_MM = 40.0
+TILE = 88  # pixels
+HEADROOM = 0.3  # of the window, above the brightest hundredth of a brain
+MARGIN_PX = 6
+THICK = 2.5  # times the other voxel sides: then only the plane that was scanned is worth looking at
+REAL, NEW = (96, 165, 250), (251, 146, 60)
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """A scan in right-anterior-superior order, arrays of shape `(i, j, k)`.
+
+    Args:
+        images: By channel.
+        outlines: Masks and the colours of their outlines, the last one on top.
+        windows: Grey window of each channel.
+        spacing_mm: Voxel size.
+    """
+
+    images: Mapping[str, Float[Array, "i j k"]]
+    outlines: tuple[tuple[Bool[Array, "i j k"], tuple[int, int, int]], ...]
+    windows: Mapping[str, tuple[float, float]]
+    spacing_mm: tuple[float, float, float]
+
+    @property
+    def thick(self) -> int | None:
+        """Axis of slices that are much thicker than their pixels are wide; none of an isotropic scan."""
+        axis = int(np.argmax(self.spacing_mm))
+        return axis if self.spacing_mm[axis] > THICK * min(self.spacing_mm) else None
+
+
+def turned(volume: Array, affine: Array) -> Array:
+    """A volume in right-anterior-superior order."""
+    return nib.orientations.apply_orientation(volume, nib.orientations.io_orientation(affine))
+
+
+def turned_voxel(voxel: tuple[int, ...], shape: tuple[int, ...], affine: Array) -> tuple[int, int, int]:
+    """Where a voxel lies after `turned`."""
+    codes = nib.orientations.io_orientation(affine)
+    moved = [0, 0, 0]
+    for axis, (target, flip) in enumerate(codes):
+        moved[int(target)] = voxel[axis] if flip > 0 else shape[axis] - 1 - voxel[axis]
+    i, j, k = moved
+    return i, j, k
+
+
+def window_of(image: Float[Array, "i j k"], brain: Bool[Array, "i j k"]) -> tuple[float, float]:
+    """Grey window of a brain, with room for lesions; what is brighter still, vessels and remains of skull, is white."""
+    low, high = np.percentile(image[brain], (1, 99))
+    return float(low), float(high + HEADROOM * (high - low))
+
+
+def cuts(volumes: Volumes, center: tuple[int, int, int]) -> list[tuple[int, int]]:
+    """Axis and slice of the three pictures of a lesion: three planes, or three neighbours where slices are thick."""
+    if volumes.thick is None:
+        return [(axis, center[axis]) for axis in (AXIAL, CORONAL, SAGITTAL)]
+    axis, last = volumes.thick, next(iter(volumes.images.values())).shape[volumes.thick] - 1
+    return [(axis, min(max(center[axis] + step, 0), last)) for step in (-1, 0, 1)]
+
+
+def tiles_of(volumes: Volumes, center: tuple[int, int, int], field_mm: float = FIELD_MM) -> list[Pixels]:
+    """Three plain pictures of each channel, then three of the first with outlines."""
+    where = cuts(volumes, center)
+    plain = [
+        _cropped(volumes, image, volumes.windows[channel], center, cut, field_mm)
+        for channel, image in volumes.images.items()
+        for cut in where
+    ]
+    first = plain[: len(where)]
+    return plain + [_outlined(volumes, tile, center, cut, field_mm) for tile, cut in zip(first, where, strict=True)]
+
+
+def _cropped(
+    volumes: Volumes,
+    image: Array,
+    window: tuple[float, float],
+    center: tuple[int, ...],
+    cut: tuple[int, int],
+    field_mm: float,
+) -> Pixels:
+    return _grey(_sampled(image, volumes.spacing_mm, center, cut, field_mm, order=3, outside=window[0]), window)
+
+
+def _grey(values: Array, window: tuple[float, float]) -> Pixels:
+    low, high = window
+    grey = (255 * np.clip((values - low) / (high - low), 0, 1)).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def _outlined(volumes: Volumes, tile: Pixels, center: tuple[int, ...], cut: tuple[int, int], field_mm: float) -> Pixels:
+    drawn = tile.copy()
+    for mask, color in volumes.outlines:
+        inside = _sampled(mask.astype(np.float32), volumes.spacing_mm, center, cut, field_mm, order=0, outside=0) > 0.5
+        drawn[border(inside)] = color
+    return drawn
+
+
+def _sampled(
+    volume: Array,
+    spacing_mm: tuple[float, ...],
+    center: tuple[int, ...],
+    cut: tuple[int, int],
+    field_mm: float,
+    order: int,
+    outside: float,
+) -> Float[Array, "h w"]:
+    """A square of a slice around a centre, upwards what is up in the head."""
+    axis, index = cut
+    section = np.take(volume, index, axis=axis).astype(np.float32)
+    offsets = ((np.arange(TILE) + 0.5) / TILE - 0.5) * field_mm
+    across, up = (
+        offsets / mm + c for other, (mm, c) in enumerate(zip(spacing_mm, center, strict=True)) if other != axis
+    )
+    grid = np.meshgrid(across, up[::-1], indexing="xy")
+    return ndimage.map_coordinates(section, grid, order=order, mode="constant", cval=outside)
+
+
+def border(inside: Bool[Array, "h w"]) -> Bool[Array, "h w"]:
+    """Outermost pixels of a region."""
+    return inside & ~ndimage.binary_erosion(inside)
+
+
+def whole_slice(volumes: Volumes, channel: str, cut: tuple[int, int], px_per_mm: float, *, outlined: bool) -> Pixels:
+    """A slice at full size."""
+    drawn = _grey(_enlarged(volumes, volumes.images[channel], cut, px_per_mm, order=1), volumes.windows[channel])
+    for mask, color in volumes.outlines if outlined else ():
+        drawn[border(_enlarged(volumes, mask.astype(np.uint8), cut, px_per_mm, order=0) > 0)] = color
+    return drawn[_head(volumes, cut, px_per_mm)]
+
+
+def _enlarged(volumes: Volumes, volume: Array, cut: tuple[int, int], px_per_mm: float, order: int) -> Array:
+    axis, index = cut
+    across, up = (mm for other, mm in enumerate(volumes.spacing_mm) if other != axis)
+    section = np.take(volume, index, axis=axis).T[::-1]
+    return ndimage.zoom(section, (up * px_per_mm, across * px_per_mm), order=order, grid_mode=True, mode="nearest")
+
+
+def _head(volumes: Volumes, cut: tuple[int, int], px_per_mm: float) -> tuple[slice, slice]:
+    """Without the air around it, which is the same for all channels, before and after."""
+    channel, image = next(iter(volumes.images.items()))
+    inside = _enlarged(volumes, (image > volumes.windows[channel][0]).astype(np.uint8), cut, px_per_mm, order=0)
+    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+    down, across = (slice(max(int(found[0]) - MARGIN_PX, 0), int(found[-1]) + MARGIN_PX) for found in (rows, columns))
+    return down, across
