@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 
 from benchmarks.gallery.lesions import Pair, Shown, found, paired, populate, real_lesions
-from benchmarks.gallery.pages import Entry, draw_pages, draw_rows
+from benchmarks.gallery.pages import Entry, draw_pages, draw_rows, few, page_of
 from benchmarks.gallery.tiles import (
     AXIAL,
     CORONAL,
@@ -33,6 +33,7 @@ from benchmarks.gallery.tiles import (
 )
 from benchmarks.measure import provenance
 from benchmarks.realism.hosts import HostResult, imaged_hosts, load_host
+from benchmarks.realism.shape import lesions_with_boxes
 from lesionaug.plan_options import PlanOptions
 from lesionaug.synthesis import LesionSynthesizer, load_synthesizer
 
@@ -52,7 +53,7 @@ class Gallery:
         lefusion: Folder of an inpainting model instead of the packaged one.
         diffmask: Folder of a mask model instead of the packaged one.
         shuffled: Mix real and synthetic lesions without saying which; the answers are in NAME.key.json.
-        figure: Also draw the lesions of all scans on this one page.
+        figure: Also draw the lesions of all scans on this one page, with fewer pictures of each.
         halo: Whether lesions may show their partial volume around the label.
         seed: Of places, shapes, noise and order.
     """
@@ -75,9 +76,11 @@ class Gallery:
         together: list[Entry] = []
         for name in self.hosts or imaged_hosts():
             entries = self._draw(name, synthesizer)
-            together += [replace(entry, caption=f"{name}: {entry.caption}") for entry in entries]
+            together += [
+                replace(entry, caption=f"{name}: {entry.caption}", tiles=few(entry.tiles)) for entry in entries
+            ]
         if self.figure:
-            draw_pages(together, "", self.figure, rows=len(together))
+            page_of(together, "FLAIR in three planes, T1w, outlines").save(self.figure, optimize=True)
 
     def _draw(self, name: str, synthesizer: LesionSynthesizer) -> list[Entry]:
         """Pages of one scan."""
@@ -175,13 +178,20 @@ def draw_slices(before: Volumes, after: Volumes, title: str, path: Path) -> None
 
 
 def fullest_slices(volumes: Volumes) -> list[tuple[int, int]]:
-    """Two axial slices and one each of the other planes, or three of thick slices, that cut the most new voxels."""
+    """Two axial slices and one each of the other planes, or three of thick slices, that cut the most new lesions.
+
+    A lesion counts in the first slice that shows it.
+    """
     axes = (AXIAL, AXIAL, CORONAL, SAGITTAL) if volumes.thick is None else (volumes.thick,) * 3
-    new, chosen = volumes.outlines[-1][0].copy(), []
+    left = [box for _, box in lesions_with_boxes(volumes.outlines[-1][0], min_voxels=1)]
+    chosen = []
     for axis in axes:
-        index = int(new.sum(axis=tuple({0, 1, 2} - {axis})).argmax())
+        counts = np.zeros(volumes.outlines[-1][0].shape[axis], int)
+        for box in left:
+            counts[box[axis]] += 1
+        index = int(np.median(np.flatnonzero(counts == counts.max())))
         chosen.append((axis, index))
-        np.moveaxis(new, axis, 0)[max(index - 8, 0) : index + 9 if volumes.thick is None else index + 1] = False
+        left = [box for box in left if not box[axis].start <= index < box[axis].stop]
     return chosen
 
 

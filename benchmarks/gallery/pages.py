@@ -39,6 +39,12 @@ def draw_pages(entries: Sequence[Entry], title: str, path: Path, rows: int = ROW
     return names
 
 
+def few(tiles: Sequence[Pixels]) -> tuple[Pixels, ...]:
+    """The first contrast in full, one picture of each other one, one with outlines."""
+    groups = [tiles[start : start + 3] for start in range(0, len(tiles), 3)]
+    return (*groups[0], *(group[0] for group in groups[1:])) if groups else ()
+
+
 def page_of(entries: Sequence[Entry], title: str) -> Image.Image:
     """One page."""
     count = max(len(entry.tiles) for entry in entries)

@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 
+from benchmarks.realism.hosts import THICK
+
 Array = np.ndarray
 Pixels = UInt8[Array, "h w 3"]
 
@@ -18,9 +20,9 @@ AXIAL, CORONAL, SAGITTAL = 2, 1, 0
 
 FIELD_MM = 40.0
 TILE = 88  # pixels
-HEADROOM = 0.3  # of the window, above the brightest hundredth of a brain
+HEADROOM = 0.5  # of the window, above the brightest hundredth of a brain
+AIR = 0.1  # of the window: fluid may be as dark, but no head ends with it
 MARGIN_PX = 6
-THICK = 2.5  # times the other voxel sides: then only the plane that was scanned is worth looking at
 REAL, NEW = (96, 165, 250), (251, 146, 60)
 
 
@@ -69,11 +71,11 @@ def window_of(image: Float[Array, "i j k"], brain: Bool[Array, "i j k"]) -> tupl
 
 
 def cuts(volumes: Volumes, center: tuple[int, int, int]) -> list[tuple[int, int]]:
-    """Axis and slice of the three pictures of a lesion: three planes, or three neighbours where slices are thick."""
+    """Axis and slice of three pictures of a lesion: three planes, or its thick slice and the two beside it."""
     if volumes.thick is None:
         return [(axis, center[axis]) for axis in (AXIAL, CORONAL, SAGITTAL)]
     axis, last = volumes.thick, next(iter(volumes.images.values())).shape[volumes.thick] - 1
-    return [(axis, min(max(center[axis] + step, 0), last)) for step in (-1, 0, 1)]
+    return [(axis, min(max(center[axis] + step, 0), last)) for step in (0, -1, 1)]
 
 
 def tiles_of(volumes: Volumes, center: tuple[int, int, int], field_mm: float = FIELD_MM) -> list[Pixels]:
@@ -134,8 +136,8 @@ def _sampled(
 
 
 def border(inside: Bool[Array, "h w"]) -> Bool[Array, "h w"]:
-    """Outermost pixels of a region."""
-    return inside & ~ndimage.binary_erosion(inside)
+    """Pixels around a region, so that the smallest lesion stays visible within."""
+    return ndimage.binary_dilation(inside) & ~inside
 
 
 def whole_slice(volumes: Volumes, channel: str, cut: tuple[int, int], px_per_mm: float, *, outlined: bool) -> Pixels:
@@ -156,7 +158,8 @@ def _enlarged(volumes: Volumes, volume: Array, cut: tuple[int, int], px_per_mm: 
 def _head(volumes: Volumes, cut: tuple[int, int], px_per_mm: float) -> tuple[slice, slice]:
     """Without the air around it, which is the same for all channels, before and after."""
     channel, image = next(iter(volumes.images.items()))
-    inside = _enlarged(volumes, (image > volumes.windows[channel][0]).astype(np.uint8), cut, px_per_mm, order=0)
+    low, high = volumes.windows[channel]
+    inside = _enlarged(volumes, (image > low + AIR * (high - low)).astype(np.uint8), cut, px_per_mm, order=0)
     rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
     down, across = (slice(max(int(found[0]) - MARGIN_PX, 0), int(found[-1]) + MARGIN_PX) for found in (rows, columns))
     return down, across

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ DEFAULT_HOSTS = ("patient07", "P18_T1")
 HEALTHY = "flair_example"
 """Left out of the training of the packaged models."""
 MAX_MM3 = 1500.0  # larger ones are confluent and fit nowhere else
+THICK = 2.5  # times the other sides of a voxel: then only the plane that was scanned is worth looking at
 CLEAR_MM = 5.0  # between lesions: neither lies in the other's ring
 SYNTHETIC_PER_REAL = 1.5
 
@@ -67,6 +69,11 @@ class HostScan:
         i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
         return i, j, k
 
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of one voxel."""
+        return math.prod(self.spacing_mm)
+
     def robust_images(self) -> dict[str, Float[Array, "i j k"]]:
         """Channels in robust units of this scan."""
         return {channel: robust_units(image, self.brain) for channel, image in self.images.items()}
@@ -75,7 +82,8 @@ class HostScan:
         self, min_voxels: int = MIN_VOXELS
     ) -> list[tuple[Bool[Array, "a b c"], tuple[slice, slice, slice]]]:
         """Real lesions that take part in the test: from `MIN_VOXELS` to `MAX_MM3`."""
-        return [(crop, box) for crop, box in lesions_with_boxes(self.lesions, min_voxels) if crop.sum() <= MAX_MM3]
+        largest = MAX_MM3 / self.voxel_mm3
+        return [(crop, box) for crop, box in lesions_with_boxes(self.lesions, min_voxels) if crop.sum() <= largest]
 
 
 @dataclass(frozen=True)
@@ -174,17 +182,32 @@ def white_matter(host: HostScan) -> Bool[Array, "i j k"]:
     """Normal-appearing white matter by thresholds: bright in T1w, neither dark nor bright in FLAIR, not near a lesion.
 
     Good enough to place test lesions; no segmentation to rely on.
+
+    Raises:
+        ValueError: The scan has no T1w image.
     """
-    inner = ndimage.binary_erosion(host.brain, iterations=4)
-    smooth = {channel: ndimage.gaussian_filter(image, 0.7) for channel, image in host.images.items()}
+    if "t1w" not in host.images:
+        raise ValueError(f"Expected FLAIR and T1w, to find white matter, got {', '.join(host.images)} of {host.name}")
+    sides, steps = np.array(host.spacing_mm), steps_within(host.spacing_mm)
+    inner = ndimage.binary_erosion(host.brain, steps, iterations=4)
+    smooth = {channel: ndimage.gaussian_filter(image, 0.7 / sides) for channel, image in host.images.items()}
     t1w = smooth["t1w"]
     tissue = inner & (t1w > otsu(t1w[inner]) * 0.8)
     found = tissue & (t1w > otsu(t1w[tissue]))
     level = np.median(smooth["flair"][found])
     spread = 1.4826 * np.median(np.abs(smooth["flair"][found] - level))
     found &= np.abs(smooth["flair"] - level) < 2.5 * spread
-    found &= ndimage.distance_transform_edt(~host.lesions) > 2
-    return _largest(ndimage.binary_closing(ndimage.binary_opening(found)) & inner & ~host.lesions)
+    found &= ndimage.distance_transform_edt(~host.lesions, sampling=sides) > 2
+    return _largest(ndimage.binary_closing(ndimage.binary_opening(found, steps), steps) & inner & ~host.lesions)
+
+
+def steps_within(spacing_mm: Sequence[float]) -> Bool[Array, "3 3 3"]:
+    """Face neighbours of a voxel, without those in another thick slice, whose tissue says nothing about its own."""
+    steps = ndimage.generate_binary_structure(3, 1)
+    for axis, side in enumerate(spacing_mm):
+        if side > THICK * min(spacing_mm):
+            steps[tuple([0, 2] if other == axis else slice(None) for other in range(3))] = False
+    return steps
 
 
 def otsu(values: Float[Array, " n"]) -> float:
@@ -213,7 +236,7 @@ def synthetic_count(host: HostScan) -> int:
 
 def wanted_volumes(host: HostScan, rng: np.random.Generator) -> Float[Array, " lesions"]:
     """Volumes of the synthetic lesions (mm3), largest first: those of the real ones, over and again."""
-    volumes = np.array([float(crop.sum()) for crop, _ in host.test_lesions()])
+    volumes = np.array([float(crop.sum()) for crop, _ in host.test_lesions()]) * host.voxel_mm3
     count = synthetic_count(host)
     whole, rest = divmod(count, len(volumes))
     drawn = np.concatenate([np.tile(volumes, whole), rng.choice(volumes, rest, replace=False)])
@@ -255,7 +278,7 @@ def pair_features(
     before = {channel: robust_units(host.images[channel], host.brain) for channel in channels}
     after = {channel: in_units_before(result, channel) for channel in channels}
     groups = (before, host.lesions), (after, result.new_lesions)
-    tables = [scan_features(images, host.brain, lesions, both, min_voxels=MIN_VOXELS) for images, lesions in groups]
+    tables = [scan_features(images, host.brain, lesions, both, host.spacing_mm) for images, lesions in groups]
     real, synthetic = (table[table[:, -1] <= np.log(max_mm3) + 1e-6] for table in tables)
     return real, synthetic
 
