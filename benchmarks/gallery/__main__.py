@@ -17,27 +17,13 @@ import tyro
 
 from benchmarks.gallery.lesions import Pair, Shown, found, paired, populate, real_lesions
 from benchmarks.gallery.pages import Entry, draw_pages, draw_rows, few, page_of
-from benchmarks.gallery.tiles import (
-    AXIAL,
-    CORONAL,
-    NEW,
-    REAL,
-    SAGITTAL,
-    Volumes,
-    cuts,
-    tiles_of,
-    turned,
-    turned_voxel,
-    whole_slice,
-    window_of,
-)
+from benchmarks.gallery.tiles import NEW, REAL, Volumes, cuts, tiles_of, turned_voxel, whole_slice
 from benchmarks.measure import provenance
 from benchmarks.realism.hosts import HostResult, imaged_hosts, load_host
-from benchmarks.realism.shape import lesions_with_boxes
 from lesionaug.plan_options import PlanOptions
 from lesionaug.synthesis import LesionSynthesizer, load_synthesizer
+from lesionaug.views import AXIAL, CORONAL, PLANES, SAGITTAL, fullest_cuts, turned, turned_spacing, window_of
 
-PLANES = {AXIAL: "axial", CORONAL: "coronal", SAGITTAL: "sagittal"}
 SLICE_PX_PER_MM = 2.6
 
 
@@ -130,13 +116,11 @@ def volumes_of(result: HostResult, *, real: bool, told: bool) -> Volumes:
     images = host.images if real else result.rendered
     new = np.zeros_like(result.new_lesions) if real else result.new_lesions
     masks = ((host.lesions, REAL), (new, NEW)) if told else ((host.lesions | new, NEW),)
-    turns = np.argsort(np.abs(host.affine[:3, :3]).argmax(axis=0))
-    i, j, k = (host.spacing_mm[axis] for axis in turns)
     return Volumes(
         images={channel: turned(image, host.affine) for channel, image in images.items()},
         outlines=tuple((turned(mask, host.affine), color) for mask, color in masks),
-        windows={channel: window_of(image, host.brain) for channel, image in host.images.items()},
-        spacing_mm=(i, j, k),
+        windows={channel: window_of(image[host.brain]) for channel, image in host.images.items()},
+        spacing_mm=turned_spacing(host.affine),
     )
 
 
@@ -165,7 +149,7 @@ def draw_slices(before: Volumes, after: Volumes, title: str, path: Path) -> None
     """The slices with the most new lesions: before, after, outlined; other contrasts after."""
     first, *others = before.images
     rows = []
-    for cut in fullest_slices(after):
+    for cut in fullest_cuts(after.outlines[-1][0], after.spacing_mm, (AXIAL, AXIAL, CORONAL, SAGITTAL)):
         shown = [(before, first, False), (after, first, False), (after, first, True)]
         shown += [(after, other, False) for other in others]
         pictures = [
@@ -175,24 +159,6 @@ def draw_slices(before: Volumes, after: Volumes, title: str, path: Path) -> None
         names = ", ".join((f"{first} before, after, outlined (real blue, new orange)", *(f"{o} after" for o in others)))
         rows.append((f"{PLANES[cut[0]]} slice {cut[1]}: {names}", pictures))
     draw_rows(rows, title, path)
-
-
-def fullest_slices(volumes: Volumes) -> list[tuple[int, int]]:
-    """Two axial slices and one each of the other planes, or three of thick slices, that cut the most new lesions.
-
-    A lesion counts in the first slice that shows it.
-    """
-    axes = (AXIAL, AXIAL, CORONAL, SAGITTAL) if volumes.thick is None else (volumes.thick,) * 3
-    left = [box for _, box in lesions_with_boxes(volumes.outlines[-1][0], min_voxels=1)]
-    chosen = []
-    for axis in axes:
-        counts = np.zeros(volumes.outlines[-1][0].shape[axis], int)
-        for box in left:
-            counts[box[axis]] += 1
-        index = int(np.median(np.flatnonzero(counts == counts.max())))
-        chosen.append((axis, index))
-        left = [box for box in left if not box[axis].start <= index < box[axis].stop]
-    return chosen
 
 
 if __name__ == "__main__":

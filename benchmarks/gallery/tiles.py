@@ -10,18 +10,13 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 
-from benchmarks.realism.hosts import THICK
+from lesionaug.views import AIR, AXIAL, CORONAL, SAGITTAL, Cut, Window, section, thick_axis
 
 Array = np.ndarray
 Pixels = UInt8[Array, "h w 3"]
 
-AXIAL, CORONAL, SAGITTAL = 2, 1, 0
-"""Axis, in right-anterior-superior order, that is cut."""
-
 FIELD_MM = 40.0
 TILE = 88  # pixels
-HEADROOM = 0.5  # of the window, above the brightest hundredth of a brain
-AIR = 0.1  # of the window: fluid may be as dark, but no head ends with it
 MARGIN_PX = 6
 REAL, NEW = (96, 165, 250), (251, 146, 60)
 
@@ -39,19 +34,8 @@ class Volumes:
 
     images: Mapping[str, Float[Array, "i j k"]]
     outlines: tuple[tuple[Bool[Array, "i j k"], tuple[int, int, int]], ...]
-    windows: Mapping[str, tuple[float, float]]
+    windows: Mapping[str, Window]
     spacing_mm: tuple[float, float, float]
-
-    @property
-    def thick(self) -> int | None:
-        """Axis of slices that are much thicker than their pixels are wide; none of an isotropic scan."""
-        axis = int(np.argmax(self.spacing_mm))
-        return axis if self.spacing_mm[axis] > THICK * min(self.spacing_mm) else None
-
-
-def turned(volume: Array, affine: Array) -> Array:
-    """A volume in right-anterior-superior order."""
-    return nib.orientations.apply_orientation(volume, nib.orientations.io_orientation(affine))
 
 
 def turned_voxel(voxel: tuple[int, ...], shape: tuple[int, ...], affine: Array) -> tuple[int, int, int]:
@@ -64,17 +48,12 @@ def turned_voxel(voxel: tuple[int, ...], shape: tuple[int, ...], affine: Array) 
     return i, j, k
 
 
-def window_of(image: Float[Array, "i j k"], brain: Bool[Array, "i j k"]) -> tuple[float, float]:
-    """Grey window of a brain, with room for lesions; what is brighter still, vessels and remains of skull, is white."""
-    low, high = np.percentile(image[brain], (1, 99))
-    return float(low), float(high + HEADROOM * (high - low))
-
-
-def cuts(volumes: Volumes, center: tuple[int, int, int]) -> list[tuple[int, int]]:
+def cuts(volumes: Volumes, center: tuple[int, int, int]) -> list[Cut]:
     """Axis and slice of three pictures of a lesion: three planes, or its thick slice and the two beside it."""
-    if volumes.thick is None:
+    axis = thick_axis(volumes.spacing_mm)
+    if axis is None:
         return [(axis, center[axis]) for axis in (AXIAL, CORONAL, SAGITTAL)]
-    axis, last = volumes.thick, next(iter(volumes.images.values())).shape[volumes.thick] - 1
+    last = next(iter(volumes.images.values())).shape[axis] - 1
     return [(axis, min(max(center[axis] + step, 0), last)) for step in (0, -1, 1)]
 
 
@@ -93,21 +72,21 @@ def tiles_of(volumes: Volumes, center: tuple[int, int, int], field_mm: float = F
 def _cropped(
     volumes: Volumes,
     image: Array,
-    window: tuple[float, float],
+    window: Window,
     center: tuple[int, ...],
-    cut: tuple[int, int],
+    cut: Cut,
     field_mm: float,
 ) -> Pixels:
     return _grey(_sampled(image, volumes.spacing_mm, center, cut, field_mm, order=3, outside=window[0]), window)
 
 
-def _grey(values: Array, window: tuple[float, float]) -> Pixels:
+def _grey(values: Array, window: Window) -> Pixels:
     low, high = window
     grey = (255 * np.clip((values - low) / (high - low), 0, 1)).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=-1)
 
 
-def _outlined(volumes: Volumes, tile: Pixels, center: tuple[int, ...], cut: tuple[int, int], field_mm: float) -> Pixels:
+def _outlined(volumes: Volumes, tile: Pixels, center: tuple[int, ...], cut: Cut, field_mm: float) -> Pixels:
     drawn = tile.copy()
     for mask, color in volumes.outlines:
         inside = _sampled(mask.astype(np.float32), volumes.spacing_mm, center, cut, field_mm, order=0, outside=0) > 0.5
@@ -119,20 +98,21 @@ def _sampled(
     volume: Array,
     spacing_mm: tuple[float, ...],
     center: tuple[int, ...],
-    cut: tuple[int, int],
+    cut: Cut,
     field_mm: float,
     order: int,
     outside: float,
 ) -> Float[Array, "h w"]:
     """A square of a slice around a centre, upwards what is up in the head."""
-    axis, index = cut
-    section = np.take(volume, index, axis=axis).astype(np.float32)
+    axis, _ = cut
     offsets = ((np.arange(TILE) + 0.5) / TILE - 0.5) * field_mm
     across, up = (
         offsets / mm + c for other, (mm, c) in enumerate(zip(spacing_mm, center, strict=True)) if other != axis
     )
     grid = np.meshgrid(across, up[::-1], indexing="xy")
-    return ndimage.map_coordinates(section, grid, order=order, mode="constant", cval=outside)
+    return ndimage.map_coordinates(
+        section(volume, cut).T.astype(np.float32), grid, order=order, mode="constant", cval=outside
+    )
 
 
 def border(inside: Bool[Array, "h w"]) -> Bool[Array, "h w"]:
@@ -140,7 +120,7 @@ def border(inside: Bool[Array, "h w"]) -> Bool[Array, "h w"]:
     return ndimage.binary_dilation(inside) & ~inside
 
 
-def whole_slice(volumes: Volumes, channel: str, cut: tuple[int, int], px_per_mm: float, *, outlined: bool) -> Pixels:
+def whole_slice(volumes: Volumes, channel: str, cut: Cut, px_per_mm: float, *, outlined: bool) -> Pixels:
     """A slice at full size."""
     drawn = _grey(_enlarged(volumes, volumes.images[channel], cut, px_per_mm, order=1), volumes.windows[channel])
     for mask, color in volumes.outlines if outlined else ():
@@ -148,14 +128,14 @@ def whole_slice(volumes: Volumes, channel: str, cut: tuple[int, int], px_per_mm:
     return drawn[_head(volumes, cut, px_per_mm)]
 
 
-def _enlarged(volumes: Volumes, volume: Array, cut: tuple[int, int], px_per_mm: float, order: int) -> Array:
-    axis, index = cut
-    across, up = (mm for other, mm in enumerate(volumes.spacing_mm) if other != axis)
-    section = np.take(volume, index, axis=axis).T[::-1]
-    return ndimage.zoom(section, (up * px_per_mm, across * px_per_mm), order=order, grid_mode=True, mode="nearest")
+def _enlarged(volumes: Volumes, volume: Array, cut: Cut, px_per_mm: float, order: int) -> Array:
+    across, up = (mm for other, mm in enumerate(volumes.spacing_mm) if other != cut[0])
+    return ndimage.zoom(
+        section(volume, cut)[::-1], (up * px_per_mm, across * px_per_mm), order=order, grid_mode=True, mode="nearest"
+    )
 
 
-def _head(volumes: Volumes, cut: tuple[int, int], px_per_mm: float) -> tuple[slice, slice]:
+def _head(volumes: Volumes, cut: Cut, px_per_mm: float) -> tuple[slice, slice]:
     """Without the air around it, which is the same for all channels, before and after."""
     channel, image = next(iter(volumes.images.items()))
     low, high = volumes.windows[channel]

@@ -14,13 +14,14 @@ pytest.importorskip("sklearn", reason="the realism benchmark needs scikit-learn"
 
 from benchmarks.gallery import __main__ as program
 from benchmarks.gallery.lesions import ALIKE, found, paired, plan_of_sizes, real_lesions
-from benchmarks.gallery.tiles import AXIAL, NEW, REAL, TILE, cuts, tiles_of, turned, turned_voxel
+from benchmarks.gallery.tiles import NEW, REAL, TILE, cuts, tiles_of, turned_voxel
 from benchmarks.realism.hosts import HostResult, HostScan, steps_within
 from lesionaug.models.base import ConstantContrast, EllipsoidMasks
 from lesionaug.plan_options import PlanOptions
 from lesionaug.prior import LesionPrior
 from lesionaug.rendering import DiffusionRenderer
 from lesionaug.synthesis import LesionSynthesizer
+from lesionaug.views import AXIAL, turned
 from tests.scans import small_scan
 
 RADII_MM = (2.0, 3.0, 4.0, 5.0)
@@ -101,19 +102,10 @@ def test_thick_slices_are_shown_as_they_were_scanned():
     result = made_result((0.9, 0.9, 7.0))
     volumes = sides_of(result)[False]
     assert cuts(volumes, (40, 40, 0)) == [(AXIAL, 0), (AXIAL, 0), (AXIAL, 1)]
-    assert {axis for axis, _ in program.fullest_slices(volumes)} == {AXIAL}
     neighbours = steps_within((0.9, 0.9, 7.0))
     assert neighbours.sum() == 5
     assert not neighbours[:, :, [0, 2]].any()
     assert steps_within((1.0, 1.0, 1.0)).sum() == 7
-
-
-def test_the_fullest_slice_cuts_most_of_the_new_lesions():
-    result = made_result()
-    volumes = sides_of(result)[False]
-    axis, index = program.fullest_slices(volumes)[0]
-    assert axis == AXIAL
-    assert len(found(volumes.outlines[-1][0][:, :, [index]], (1, 1, 1), real=False)) == len(RADII_MM)
 
 
 def test_a_shuffled_page_tells_nothing_and_its_key_everything(tmp_path, monkeypatch):
