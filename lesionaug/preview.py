@@ -57,7 +57,11 @@ def save_preview(path: str | Path, before: Scan, after: Scan, affine: np.ndarray
     figure = Figure(figsize=(INCH * columns, 1.1 * INCH * len(cuts)), facecolor="black", layout="constrained")
     axes = figure.subplots(len(cuts), columns, squeeze=False)
     for row, cut in zip(axes, cuts, strict=True):
-        _draw_row(row, view, cut)
+        _draw_row(row[:-1], view, cut)
+    for row, axis in zip(axes, dict.fromkeys(axis for axis, _ in cuts), strict=False):  # once, where all are along one
+        _draw_projected(row[-1], view, axis)
+    for picture in axes[:, -1]:
+        picture.set_axis_off()
     for picture, title in zip(axes[0], _titles(view), strict=True):
         picture.set_title(title, color="white", fontsize=11)
     _scale(figure, axes, view)
@@ -83,10 +87,9 @@ def _draw_row(row: Sequence[Axes], view: View, cut: Cut) -> None:
         low, high = windows[channel]
         show(picture, images[channel], view.spacing_mm, cut, cmap="gray", vmin=low, vmax=high)
     outline(row[2], view, cut)
-    _draw_change(row[-2], view, view.before[first], view.change(first), cut, windows[first])
-    for picture in row[:-1]:
+    _draw_change(row[-1], view, view.before[first], view.change(first), cut, windows[first])
+    for picture in row:
         frame(picture, view.before[first], windows[first], view.spacing_mm, cut)
-    _draw_projected(row[-1], view, cut[0])
     row[0].set_ylabel(f"{PLANES[cut[0]]}, {_cut_lesions(view, cut)}", color="white", fontsize=10)
 
 

@@ -39,6 +39,7 @@ class View:
         old: Lesions that were there.
         new: Lesions that were added.
         spacing_mm: Voxel size.
+        brain: Whose intensities the grey window is made for; all but the air where it is not known.
     """
 
     before: Mapping[str, np.ndarray]
@@ -46,6 +47,7 @@ class View:
     old: np.ndarray
     new: np.ndarray
     spacing_mm: tuple[float, float, float]
+    brain: np.ndarray | None = None
 
     @classmethod
     def of(cls, before: Scan, after: Scan, affine: np.ndarray) -> View:
@@ -61,11 +63,15 @@ class View:
             for scan in (before, after)
         ]
         old, lesions = (turned(scan.lesion_mask[0].numpy(), affine) for scan in (before, after))
-        return cls(*images, old, lesions & ~old, turned_spacing(affine))
+        brain = turned(before.brain[0].numpy(), affine)
+        return cls(*images, old, lesions & ~old, turned_spacing(affine), brain)
 
     def windows(self) -> dict[str, Window]:
         """Grey window of each channel, before and after alike, so that brightness compares."""
-        return {channel: window_of(image[image > image.min()]) for channel, image in self.after.items()}
+        return {
+            channel: window_of(image[image > image.min() if self.brain is None else self.brain])
+            for channel, image in self.after.items()
+        }
 
     def change(self, channel: str) -> np.ndarray:
         """What was added to the intensities, 0 where nothing was."""

@@ -1,9 +1,15 @@
 """Slices show what was added, as it lies in the head."""
 
+from dataclasses import replace
+
+import matplotlib.image
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
+from scans import small_scan
 
+from lesionaug.preview import save_preview
 from lesionaug.views import AXIAL, CORONAL, PLANES, SAGITTAL, View, fullest_cuts, section, thick_axis, turned_spacing
 
 ISOTROPIC = (1.0, 1.0, 1.0)
@@ -57,6 +63,30 @@ def test_a_section_has_rows_upwards_and_works_on_masked_arrays():
     assert section(volume, (AXIAL, 1)).shape == (3, 2)
     assert section(volume, (SAGITTAL, 1)).shape == (4, 3)
     assert section(np.ma.masked_equal(volume, 13), (CORONAL, 0)).mask[1, 1]
+
+
+@pytest.mark.parametrize("channels", [("t1w",), ("flair", "t1w", "t2w")])
+@pytest.mark.parametrize("spacing_mm", [ISOTROPIC, (0.9, 0.9, 7.0)])
+def test_every_scan_has_a_preview_even_one_that_nothing_was_added_to(tmp_path, channels, spacing_mm):
+    scan = small_scan(channels=channels, spacing_mm=spacing_mm)
+    new = torch.zeros_like(scan.lesion_mask)
+    new[0, 20:25, 20:25, 20:25] = True
+    after = replace(scan, image=scan.image + 50 * new, lesion_mask=scan.lesion_mask | new)
+    sizes = []
+    for name, changed in (("same.png", scan), ("new.png", after)):
+        save_preview(tmp_path / name, scan, changed, np.diag((*spacing_mm, 1.0)))
+        sizes.append(matplotlib.image.imread(tmp_path / name).shape)
+    assert sizes[0] == sizes[1]
+    assert (tmp_path / "same.png").read_bytes() != (tmp_path / "new.png").read_bytes()
+
+
+def test_the_grey_window_is_that_of_the_brain():
+    scan = small_scan()
+    bright = scan.image.clone()
+    bright[:, ~scan.brain[0]] = 1e5
+    windows = [View.of(one, one, np.eye(4)).windows() for one in (scan, replace(scan, image=bright))]
+    assert windows[0] == windows[1]
+    assert windows[0]["flair"][1] < 500
 
 
 def test_the_change_of_unsigned_images_may_be_negative():

@@ -12,6 +12,8 @@ from PIL import Image
 
 pytest.importorskip("sklearn", reason="the realism benchmark needs scikit-learn")
 
+from scans import small_scan
+
 from benchmarks.gallery import __main__ as program
 from benchmarks.gallery.lesions import ALIKE, found, paired, plan_of_sizes, real_lesions
 from benchmarks.gallery.tiles import NEW, REAL, TILE, cuts, tiles_of, turned_voxel
@@ -22,7 +24,6 @@ from lesionaug.prior import LesionPrior
 from lesionaug.rendering import DiffusionRenderer
 from lesionaug.synthesis import LesionSynthesizer
 from lesionaug.views import AXIAL, turned
-from tests.scans import small_scan
 
 RADII_MM = (2.0, 3.0, 4.0, 5.0)
 
