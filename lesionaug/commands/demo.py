@@ -22,10 +22,10 @@ DIAMETER_MM, PERIVENTRICULAR_MM = (4.0, 12.0), (7.0, 13.0)
 class Demo:
     """Put new lesions into a brain that everybody has: the ICBM 152 average. Needs lesionaug[demo], and no data.
 
-    Its T1w image is a real average, sharper in nothing than 152 people have in common; its FLAIR contrast is simulated
-    from its tissue maps. Writes t1w.nii.gz, flair.nii.gz, lesion.nii.gz, plan.json, preview.png, and the images as they
-    were in the folder before. Where not told otherwise there are 12 lesions, large enough to be seen at a glance, five
-    of them at the ventricles.
+    Its T1w image is a real average, smooth as averages are; its FLAIR contrast is simulated from its tissue maps.
+    Writes t1w.nii.gz, flair.nii.gz, lesion.nii.gz, plan.json, preview.png, and the images as they were in the folder
+    before. Where not told otherwise there are 12 lesions, large enough to be seen at a glance, five of them at the
+    ventricles.
 
     Examples:
       lesionaug demo
