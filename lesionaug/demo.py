@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import nibabel as nib
@@ -10,6 +11,7 @@ from scipy import ndimage
 
 from lesionaug.errors import LesionAugError
 from lesionaug.io import gzipped
+from lesionaug.scan import LesionPlan, LesionSpec
 
 UNITS = 1000  # of the brightest tissue, so that whole numbers do
 WHITE, GREY, FLUID = 0.70, 0.86, 0.18  # FLAIR intensities, relative
@@ -43,6 +45,26 @@ def write_average_brain(folder: Path) -> dict[str, Path]:
         image.set_qform(t1w.affine, code="mni")
         paths[channel].write_bytes(gzipped(image.to_bytes()))
     return paths
+
+
+def joined(first: LesionPlan, rest: LesionPlan, spacing_mm: tuple[float, float, float], number: int) -> LesionPlan:
+    """The lesions of one plan, and those of another that stay clear of them.
+
+    Args:
+        first: All of them are taken.
+        rest: As many of these as are missing.
+        spacing_mm: Voxel size.
+        number: Of lesions altogether, at most.
+    """
+
+    def gap_mm(one: LesionSpec, other: LesionSpec) -> float:
+        return (
+            math.dist(*([c * mm for c, mm in zip(spec.center, spacing_mm, strict=True)] for spec in (one, other)))
+            - (one.extent_mm + other.extent_mm) / 2
+        )
+
+    clear = [spec for spec in rest if all(gap_mm(spec, other) > 0 for other in first)]
+    return LesionPlan((*first, *clear)[:number], rest.overlap)
 
 
 def simulated_flair(brain: np.ndarray, grey: np.ndarray, white: np.ndarray, seed: int = 0) -> np.ndarray:

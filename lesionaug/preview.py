@@ -1,53 +1,48 @@
-"""One picture that shows what was added: before, after, difference and label through the largest new lesions."""
+"""One picture that shows what was added: slices before, after, outlined, the difference, and all of it projected."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cc3d
-import nibabel as nib
 import numpy as np
 
 from lesionaug.errors import LesionAugError
 from lesionaug.scan import Scan
+from lesionaug.views import (
+    AXIAL,
+    CORONAL,
+    PLANES,
+    SAGITTAL,
+    Cut,
+    View,
+    Window,
+    frame,
+    fullest_cuts,
+    outline,
+    projected,
+    section,
+    show,
+)
 
-PLANES = ("sagittal", "coronal", "axial")
-"""By the axis, in right-anterior-superior order, that is cut."""
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-SHOWN = ("axial", "coronal", "sagittal")
-FAINT = 3.0  # times the window: the brain behind a difference
-OLD, NEW = "#3b82f6", "#ef4444"
-
-
-@dataclass(frozen=True)
-class View:
-    """Volumes in right-anterior-superior order, shape `(i, j, k)`.
-
-    Args:
-        before: Intensities.
-        after: Intensities.
-        old: Lesions that were there.
-        new: Lesions that were added.
-        spacing_mm: Voxel size.
-    """
-
-    before: np.ndarray
-    after: np.ndarray
-    old: np.ndarray
-    new: np.ndarray
-    spacing_mm: tuple[float, float, float]
+FAINT = 2.5  # times the window: the brain behind a difference
+INCH = 2.7  # of a picture
 
 
-def save_preview(path: str | Path, before: Scan, after: Scan, affine: np.ndarray, channel: str | None = None) -> None:
-    """Draw new lesions in three planes.
+def save_preview(path: str | Path, before: Scan, after: Scan, affine: np.ndarray) -> None:
+    """Draw new lesions in the slices that show the most of them.
 
     Args:
         path: PNG file to write.
         before: The scan.
         after: The same scan with new lesions.
         affine: Voxel to world in mm, 4 by 4.
-        channel: The first one where not given.
 
     Raises:
         LesionAugError: matplotlib is not installed.
@@ -56,95 +51,93 @@ def save_preview(path: str | Path, before: Scan, after: Scan, affine: np.ndarray
         from matplotlib.figure import Figure
     except ImportError as error:
         raise LesionAugError("Expected matplotlib, which draws, got none; pip install 'lesionaug[demo]'") from error
-    channel = channel or after.channels[0]
-    view = _view(before, after, affine, after.channels.index(channel))
-    figure = Figure(figsize=(12, 9.6), facecolor="black", layout="constrained")
-    axes = figure.subplots(len(SHOWN), 4)
-    window = _window(view.before)
-    for row, plane, center in zip(axes, SHOWN, _centers(view.new), strict=True):
-        _draw_row(row, view, plane, center, window)
-    titles = (f"{channel}, before", f"{channel}, with new lesions", "difference", "label: new red, old blue")
-    for axis, title in zip(axes[0], titles, strict=True):
-        axis.set_title(title, color="white", fontsize=12)
-    figure.savefig(path, dpi=110, facecolor="black")
+    view = View.of(before, after, affine)
+    cuts = fullest_cuts(view.new, view.spacing_mm, (AXIAL, CORONAL, SAGITTAL))
+    columns = 4 + len(view.after)
+    figure = Figure(figsize=(INCH * columns, 1.1 * INCH * len(cuts)), facecolor="black", layout="constrained")
+    axes = figure.subplots(len(cuts), columns, squeeze=False)
+    for row, cut in zip(axes, cuts, strict=True):
+        _draw_row(row[:-1], view, cut)
+    for row, axis in zip(axes, dict.fromkeys(axis for axis, _ in cuts), strict=False):  # once, where all are along one
+        _draw_projected(row[-1], view, axis)
+    for picture in axes[:, -1]:
+        picture.set_axis_off()
+    for picture, title in zip(axes[0], _titles(view), strict=True):
+        picture.set_title(title, color="white", fontsize=11)
+    _scale(figure, axes, view)
+    figure.savefig(path, dpi=100, facecolor="black")
 
 
-def _view(before: Scan, after: Scan, affine: np.ndarray, index: int) -> View:
-    codes = nib.orientations.io_orientation(affine)
-    spacing = np.empty(3)
-    spacing[codes[:, 0].astype(int)] = before.spacing_mm
-
-    def turned(volume) -> np.ndarray:
-        return nib.orientations.apply_orientation(volume.numpy(), codes)
-
-    old, lesions = turned(before.lesion_mask[0]), turned(after.lesion_mask[0])
-    image, changed = turned(before.image[index]), turned(after.image[index])
-    i, j, k = (float(size) for size in spacing)
-    return View(image, changed, old, lesions & ~old, (i, j, k))
+def _titles(view: View) -> tuple[str, ...]:
+    first, *others = view.after
+    return (
+        f"{first}, before",
+        f"{first}, with new lesions",
+        "new orange" + (", old blue" if view.old.any() else ""),
+        *(f"{channel}, with new lesions" for channel in others),
+        f"difference of {first}",
+        "all differences, projected",
+    )
 
 
-def _window(image: np.ndarray) -> tuple[float, float]:
-    """Grey window of all pictures, so that brightness compares; wide enough for lesions."""
-    low, middle, high = np.percentile(image[image > image.min()], (1, 50, 99))
-    return float(low), float(max(high, middle) + 0.35 * (high - low))
-
-
-def _centers(new: np.ndarray) -> list[np.ndarray]:
-    """Voxels at which to cut: inside the three largest lesions, or fewer of them more than once."""
-    labels = cc3d.connected_components(new, connectivity=26)
-    sizes = np.bincount(labels.ravel())[1:]
-    if not len(sizes):
-        return [np.array(new.shape) // 2] * len(SHOWN)
-    largest = np.argsort(-sizes, kind="stable")[: len(SHOWN)] + 1
-    return [_deepest(labels == largest[row % len(largest)]) for row in range(len(SHOWN))]
-
-
-def _deepest(lesion: np.ndarray) -> np.ndarray:
-    voxels = np.argwhere(lesion)
-    return voxels[np.abs(voxels - voxels.mean(axis=0)).sum(axis=1).argmin()]
-
-
-def _draw_row(row, view: View, plane: str, center: np.ndarray, window: tuple[float, float]) -> None:
-    axis = PLANES.index(plane)
-
-    def cut(volume: np.ndarray) -> np.ndarray:
-        return np.take(volume, int(center[axis]), axis=axis).T
-
-    across, up = (mm for other, mm in enumerate(view.spacing_mm) if other != axis)
-    style = {"origin": "lower", "aspect": up / across, "interpolation": "nearest"}
-    grey = {**style, "cmap": "gray", "vmin": window[0], "vmax": window[1]}
-    reach = 0.6 * (window[1] - window[0])
-    row[0].imshow(cut(view.before), **grey)
-    row[1].imshow(cut(view.after), **grey)
-    row[2].imshow(cut(view.before), **{**grey, "vmax": window[0] + FAINT * (window[1] - window[0])})
-    change = np.ma.masked_equal(cut(view.after - view.before), 0)
-    row[2].imshow(change, **style, cmap=_dark_diverging(), vmin=-reach, vmax=reach)
-    row[3].imshow(cut(view.before), **grey)
-    for mask, color in ((view.old, OLD), (view.new, NEW)):
-        row[3].imshow(_tinted(cut(mask), color), **style)
+def _draw_row(row: Sequence[Axes], view: View, cut: Cut) -> None:
+    (first, *others), windows = view.after, view.windows()
+    shown = [(view.before, first), (view.after, first), (view.after, first), *((view.after, other) for other in others)]
+    for picture, (images, channel) in zip(row, shown, strict=False):
+        low, high = windows[channel]
+        show(picture, images[channel], view.spacing_mm, cut, cmap="gray", vmin=low, vmax=high)
+    outline(row[2], view, cut)
+    _draw_change(row[-1], view, view.before[first], view.change(first), cut, windows[first])
     for picture in row:
-        picture.set_xticks([])
-        picture.set_yticks([])
-        _frame(picture, cut(view.before), window)
-    row[0].set_ylabel(plane, color="white", fontsize=12)
+        frame(picture, view.before[first], windows[first], view.spacing_mm, cut)
+    row[0].set_ylabel(f"{PLANES[cut[0]]}, {_cut_lesions(view, cut)}", color="white", fontsize=10)
 
 
-def _dark_diverging():
+def _cut_lesions(view: View, cut: Cut) -> str:
+    labels, count = cc3d.connected_components(view.new, connectivity=26, return_N=True)
+    return f"{len(np.unique(section(labels, cut))) - 1} of {count} new"
+
+
+def _draw_projected(picture: Axes, view: View, axis: int) -> None:
+    first = next(iter(view.after))
+    behind = projected(view.before[first].astype(np.float32), axis, np.mean)
+    window = float(behind.min()), float(behind.max())
+    _draw_change(picture, view, behind, projected(view.change(first), axis, _strongest), (axis, 0), window)
+    frame(picture, behind, window, view.spacing_mm, (axis, 0))
+
+
+def _strongest(change: np.ndarray, **along) -> np.ndarray:
+    """The largest difference along a line of sight, with its sign."""
+    high, low = change.max(**along), change.min(**along)
+    return np.where(high >= -low, high, low)
+
+
+def _draw_change(picture: Axes, view: View, behind: np.ndarray, change: np.ndarray, cut: Cut, window: Window) -> None:
+    (low, high), reach = window, _reach(view)
+    show(picture, behind, view.spacing_mm, cut, cmap="gray", vmin=low, vmax=low + FAINT * (high - low))
+    colors = {"cmap": _diverging(), "vmin": -reach, "vmax": reach, "interpolation": "nearest"}
+    show(picture, np.ma.masked_equal(change, 0), view.spacing_mm, cut, **colors)
+
+
+def _reach(view: View) -> float:
+    """End of the scale: nearly the largest difference."""
+    change = view.change(next(iter(view.after)))
+    return float(np.percentile(np.abs(change[change != 0]), 99)) if change.any() else 1.0
+
+
+def _scale(figure: Figure, axes: np.ndarray, view: View) -> None:
+    """What the colours of the last two columns mean."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    reach = _reach(view)
+    colors = ScalarMappable(Normalize(-reach, reach), _diverging())
+    bar = figure.colorbar(colors, ax=list(axes[:, -1]), location="right", fraction=0.06, aspect=40)
+    bar.set_label("difference, in the image's own units", color="white", fontsize=10)
+    bar.ax.tick_params(colors="white", labelsize=9)
+
+
+def _diverging():
     from matplotlib.colors import LinearSegmentedColormap
 
-    return LinearSegmentedColormap.from_list("difference", ["#7dd3fc", "#0284c7", "#404040", "#ea580c", "#fdba74"])
-
-
-def _tinted(mask: np.ndarray, color: str) -> np.ndarray:
-    from matplotlib.colors import to_rgba
-
-    return np.where(mask[..., None], to_rgba(color, 0.85), 0.0)
-
-
-def _frame(picture, image: np.ndarray, window: tuple[float, float]) -> None:
-    """Show the head and not the air around it."""
-    inside = np.argwhere(image > window[0])
-    if len(inside):
-        (low_y, low_x), (high_y, high_x) = inside.min(axis=0) - 4, inside.max(axis=0) + 4
-        picture.set_xlim(low_x, high_x)
-        picture.set_ylim(low_y, high_y)
+    return LinearSegmentedColormap.from_list("difference", ["#7dd3fc", "#0284c7", "#404040", "#ea580c", "#fed7aa"])

@@ -40,6 +40,7 @@ LAYERS = (
         "report",
         "files",
         "preview",
+        "views",
         "demo",
         "variants",
         "render_transform",

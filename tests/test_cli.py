@@ -17,10 +17,12 @@ from scan_files import arguments, call, content, phantom, write_phantom
 import lesionaug
 from lesionaug.assemble import assemble_scan
 from lesionaug.cli import COMMANDS, command_class
-from lesionaug.demo import simulated_flair
+from lesionaug.demo import joined, simulated_flair
 from lesionaug.io import nifti_bytes, read_nifti, sha256_of
 from lesionaug.plan_options import PlanOptions
 from lesionaug.preview import save_preview
+from lesionaug.record import Record
+from lesionaug.scan import LesionPlan, LesionSpec
 
 FEW = ("--num-lesions", 3)
 
@@ -272,8 +274,11 @@ def test_convert_refuses_what_is_no_checkpoint(paths, tmp_path, capsys):
 
 
 def test_demo_writes_a_brain_with_lesions(tmp_path, capsys):
-    outcome = call(capsys, "demo", "--output", tmp_path / "demo", "--model", "parametric", *FEW)
+    outcome = call(capsys, "demo", "--output", tmp_path / "demo", "--model", "parametric")
     assert outcome.code == 0, outcome.err
+    planned = LesionPlan.from_dict(Record.read(tmp_path / "demo" / "plan.json").plan)
+    assert len(planned) == 12
+    assert sum(spec.diameter_mm >= 7 for spec in planned) >= 5
     assert len(outcome.out.splitlines()) == 5
     assert "simulated" in outcome.out
     images = {"flair.nii.gz", "t1w.nii.gz"}
@@ -295,6 +300,16 @@ def test_demo_replays_from_wherever_it_was_moved(tmp_path, capsys):
     for name in ("flair.nii.gz", "t1w.nii.gz", "lesion.nii.gz"):
         assert (tmp_path / "moved" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
     assert call(capsys, "replay", tmp_path / "again" / "plan.json").code == 0
+
+
+def test_of_two_plans_all_of_the_first_is_taken_and_what_is_clear_of_it():
+    def planned(*places: int) -> LesionPlan:
+        return LesionPlan(tuple(LesionSpec((0, 0, place), 4.0, 6.0, (("flair", 1.0),), place) for place in places))
+
+    first, rest = planned(10, 20), planned(1, 3, 5, 12, 25, 29, 40)
+    assert [spec.seed for spec in joined(first, rest, (1.0, 1.0, 2.0), 9)] == [10, 20, 1, 3, 5, 25, 29, 40]
+    assert [spec.seed for spec in joined(first, rest, (1.0, 1.0, 1.0), 9)] == [10, 20, 1, 3, 29, 40]
+    assert [spec.seed for spec in joined(first, rest, (1.0, 1.0, 1.0), 3)] == [10, 20, 1]
 
 
 def test_simulated_flair_has_dark_fluid_and_grey_above_white():

@@ -28,7 +28,6 @@ from benchmarks.realism.judge import Judge
 from benchmarks.realism.location import centroids_mm, split_half_location
 from benchmarks.realism.make import Make
 from benchmarks.realism.memorisation import MIN_MM3, best_dices, limit_of
-from benchmarks.realism.page import Page
 from benchmarks.realism.report import auc_lines, shape_lines, telltale_table, telltales
 from benchmarks.realism.shape import lesions_of, shape_table, split_half_floors
 from lesionaug.checks import check_known
@@ -222,7 +221,6 @@ COMMANDS = {
     "masks": Masks,
     "held": Held,
     "appearing": Appearing,
-    "page": Page,
 }
 
 HELP = ("-h", "--help")

@@ -32,7 +32,6 @@ from lesionaug.types import PatchMasks
 
 Array = np.ndarray
 Contrasts = Literal["prior", "donors", "host"]
-UNIT_MM = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -80,25 +79,29 @@ def scan_of(host: HostScan) -> Scan:
     channels = tuple(host.images)
     anatomy = anatomy_from_images(image, channels, host.affine, lesions)
     brain = torch.from_numpy(host.brain)[None]
-    return Scan(image, channels, lesions, brain, anatomy.eligible, anatomy.regions, UNIT_MM)
+    return Scan(image, channels, lesions, brain, anatomy.eligible, anatomy.regions, host.spacing_mm)
 
 
-def ball(diameter_mm: float) -> Bool[Array, "a a a"]:
-    """Voxels of 1 mm within a ball around the middle one."""
-    radius = math.ceil(diameter_mm / 2)
-    axis = np.arange(-radius, radius + 1)
-    distance = np.sqrt(sum(part**2 for part in np.meshgrid(axis, axis, axis, indexing="ij")))
+def ball(diameter_mm: float, spacing_mm: Sequence[float] = (1.0, 1.0, 1.0)) -> Bool[Array, "a b c"]:
+    """Voxels whose centres lie within a ball around the middle one's."""
+    reach = [math.ceil(diameter_mm / 2 / side) for side in spacing_mm]
+    axes = [side * np.arange(-n, n + 1) for n, side in zip(reach, spacing_mm, strict=True)]
+    distance = np.sqrt(sum(part**2 for part in np.meshgrid(*axes, indexing="ij")))
     return distance <= max(diameter_mm / 2, 0.5)
 
 
 def like_the_real(host: HostScan, rng: np.random.Generator) -> list[Wanted]:
     """Balls of the volumes of the host's real lesions, with the extents of those lesions."""
-    real = [(float(crop.sum()), control_extent_mm(np.argwhere(crop), np.ones(3))) for crop, _ in host.test_lesions()]
+    sides = np.array(host.spacing_mm)
+    real = [
+        (float(crop.sum()) * host.voxel_mm3, control_extent_mm(np.argwhere(crop), sides))
+        for crop, _ in host.test_lesions()
+    ]
     wanted = []
     for volume in wanted_volumes(host, rng):
         extent = rng.choice([extent for size, extent in real if size == volume])
         diameter = (6 * volume / math.pi) ** (1 / 3)
-        wanted.append(Wanted(ball(diameter), diameter, max(float(extent), diameter)))
+        wanted.append(Wanted(ball(diameter, sides.tolist()), diameter, max(float(extent), diameter)))
     return wanted
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,7 @@ DEFAULT_HOSTS = ("patient07", "P18_T1")
 HEALTHY = "flair_example"
 """Left out of the training of the packaged models."""
 MAX_MM3 = 1500.0  # larger ones are confluent and fit nowhere else
+THICK = 2.5  # times the other sides of a voxel: then only the plane that was scanned is worth looking at
 CLEAR_MM = 5.0  # between lesions: neither lies in the other's ring
 SYNTHETIC_PER_REAL = 1.5
 
@@ -31,9 +34,15 @@ def shared() -> Path:
     return Path(os.environ.get("LESIONAUG_SHARED", PROJECT.parent / "shared"))
 
 
+SAME_PATIENT = {"ms3_14": "ms3_11"}
+"""Scans of one patient under two names, the first looks like a later visit."""
+
+FILES = {"flair": "flair", "t1w": "t1", "t2w": "t2"}
+
+
 @dataclass(frozen=True)
 class HostScan:
-    """A scan with its real lesions, 1 mm isotropic.
+    """A scan with its real lesions.
 
     Args:
         name: Of the scan.
@@ -52,7 +61,18 @@ class HostScan:
     @property
     def patient(self) -> str:
         """Scans of one patient at several times share it."""
-        return self.name.split("_")[0]
+        return SAME_PATIENT.get(self.name, re.sub(r"_T\d+$", "", self.name))
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along each axis."""
+        i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return i, j, k
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of one voxel."""
+        return math.prod(self.spacing_mm)
 
     def robust_images(self) -> dict[str, Float[Array, "i j k"]]:
         """Channels in robust units of this scan."""
@@ -62,7 +82,8 @@ class HostScan:
         self, min_voxels: int = MIN_VOXELS
     ) -> list[tuple[Bool[Array, "a b c"], tuple[slice, slice, slice]]]:
         """Real lesions that take part in the test: from `MIN_VOXELS` to `MAX_MM3`."""
-        return [(crop, box) for crop, box in lesions_with_boxes(self.lesions, min_voxels) if crop.sum() <= MAX_MM3]
+        largest = MAX_MM3 / self.voxel_mm3
+        return [(crop, box) for crop, box in lesions_with_boxes(self.lesions, min_voxels) if crop.sum() <= largest]
 
 
 @dataclass(frozen=True)
@@ -83,24 +104,36 @@ class HostResult:
 def load_host(name: str, channels: Sequence[str] = ("flair", "t1w")) -> HostScan:
     """A scan of the shared data by the name of its folder (`patient07`, `P18_T1`, or `flair_example` without lesions).
 
+    Some scans have no other contrast than FLAIR.
+
     Raises:
         FileNotFoundError: The data or the scan is not there.
     """
     if name == HEALTHY:
         return _load_healthy()
-    folders = [shared() / "data" / "open_ms" / "subjects_mni" / name, shared() / "data" / "mslesseg" / name]
-    folder = next((folder for folder in folders if (folder / "flair.nii.gz").exists()), None)
+    folder = next((folder for folder in _imaged() if folder.name == name), None)
     if folder is None:
         raise FileNotFoundError(f"Expected a scan called {name} under {shared() / 'data'}; set LESIONAUG_SHARED")
-    files = {"flair": "flair", "t1w": "t1", "t2w": "t2"}
     flair = nib.load(folder / "flair.nii.gz")
+    paths = {channel: folder / f"{FILES[channel]}.nii.gz" for channel in channels}
     return HostScan(
         name=name,
-        images={channel: _read(folder / f"{files[channel]}.nii.gz").astype(np.float32) for channel in channels},
+        images={channel: _read(path).astype(np.float32) for channel, path in paths.items() if path.exists()},
         brain=_read(folder / "brainmask.nii.gz") > 0,
         lesions=_read(folder / "lesion.nii.gz") > 0,
         affine=flair.affine,
     )
+
+
+def imaged_hosts() -> tuple[str, ...]:
+    """Names of all scans of patients that have images, not only masks."""
+    return tuple(folder.name for folder in _imaged())
+
+
+def _imaged() -> list[Path]:
+    data = shared() / "data"
+    parents = (data / "open_ms" / "subjects_mni", data / "mslesseg", data / "ms3seg")
+    return [path.parent for parent in parents for path in sorted(parent.glob("*/flair.nii.gz"))]
 
 
 def _load_healthy() -> HostScan:
@@ -149,17 +182,32 @@ def white_matter(host: HostScan) -> Bool[Array, "i j k"]:
     """Normal-appearing white matter by thresholds: bright in T1w, neither dark nor bright in FLAIR, not near a lesion.
 
     Good enough to place test lesions; no segmentation to rely on.
+
+    Raises:
+        ValueError: The scan has no T1w image.
     """
-    inner = ndimage.binary_erosion(host.brain, iterations=4)
-    smooth = {channel: ndimage.gaussian_filter(image, 0.7) for channel, image in host.images.items()}
+    if "t1w" not in host.images:
+        raise ValueError(f"Expected FLAIR and T1w, to find white matter, got {', '.join(host.images)} of {host.name}")
+    sides, steps = np.array(host.spacing_mm), steps_within(host.spacing_mm)
+    inner = ndimage.binary_erosion(host.brain, steps, iterations=4)
+    smooth = {channel: ndimage.gaussian_filter(image, 0.7 / sides) for channel, image in host.images.items()}
     t1w = smooth["t1w"]
     tissue = inner & (t1w > otsu(t1w[inner]) * 0.8)
     found = tissue & (t1w > otsu(t1w[tissue]))
     level = np.median(smooth["flair"][found])
     spread = 1.4826 * np.median(np.abs(smooth["flair"][found] - level))
     found &= np.abs(smooth["flair"] - level) < 2.5 * spread
-    found &= ndimage.distance_transform_edt(~host.lesions) > 2
-    return _largest(ndimage.binary_closing(ndimage.binary_opening(found)) & inner & ~host.lesions)
+    found &= ndimage.distance_transform_edt(~host.lesions, sampling=sides) > 2
+    return _largest(ndimage.binary_closing(ndimage.binary_opening(found, steps), steps) & inner & ~host.lesions)
+
+
+def steps_within(spacing_mm: Sequence[float]) -> Bool[Array, "3 3 3"]:
+    """Face neighbours of a voxel, without those in another thick slice, whose tissue says nothing about its own."""
+    steps = ndimage.generate_binary_structure(3, 1)
+    for axis, side in enumerate(spacing_mm):
+        if side > THICK * min(spacing_mm):
+            steps[tuple([0, 2] if other == axis else slice(None) for other in range(3))] = False
+    return steps
 
 
 def otsu(values: Float[Array, " n"]) -> float:
@@ -188,7 +236,7 @@ def synthetic_count(host: HostScan) -> int:
 
 def wanted_volumes(host: HostScan, rng: np.random.Generator) -> Float[Array, " lesions"]:
     """Volumes of the synthetic lesions (mm3), largest first: those of the real ones, over and again."""
-    volumes = np.array([float(crop.sum()) for crop, _ in host.test_lesions()])
+    volumes = np.array([float(crop.sum()) for crop, _ in host.test_lesions()]) * host.voxel_mm3
     count = synthetic_count(host)
     whole, rest = divmod(count, len(volumes))
     drawn = np.concatenate([np.tile(volumes, whole), rng.choice(volumes, rest, replace=False)])
@@ -230,7 +278,7 @@ def pair_features(
     before = {channel: robust_units(host.images[channel], host.brain) for channel in channels}
     after = {channel: in_units_before(result, channel) for channel in channels}
     groups = (before, host.lesions), (after, result.new_lesions)
-    tables = [scan_features(images, host.brain, lesions, both, min_voxels=MIN_VOXELS) for images, lesions in groups]
+    tables = [scan_features(images, host.brain, lesions, both, host.spacing_mm) for images, lesions in groups]
     real, synthetic = (table[table[:, -1] <= np.log(max_mm3) + 1e-6] for table in tables)
     return real, synthetic
 

@@ -25,19 +25,23 @@ class Room:
         clear: Voxels far enough from all lesions, old and placed.
         usable: Brain without real lesions.
         candidates: Centres to try.
+        spacing_mm: Voxel size.
     """
 
     white: Bool[Array, "i j k"]
     clear: Bool[Array, "i j k"]
     usable: Bool[Array, "i j k"]
     candidates: Shaped[Array, "n 3"]
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     @classmethod
     def of(cls, host: HostScan) -> Room:
         """All the white matter of a host that no real lesion is near."""
-        clear = ndimage.distance_transform_edt(~host.lesions) > CLEAR_MM if host.lesions.any() else ~host.lesions
+        clear = ~host.lesions
+        if host.lesions.any():
+            clear = ndimage.distance_transform_edt(clear, sampling=host.spacing_mm) > CLEAR_MM
         white = white_matter(host)
-        return cls(white, clear, host.brain & ~host.lesions, np.argwhere(white & clear))
+        return cls(white, clear, host.brain & ~host.lesions, np.argwhere(white & clear), host.spacing_mm)
 
     def place(self, mask: Bool[Array, "a b c"], rng: np.random.Generator) -> tuple[slice, slice, slice] | None:
         """Box of the host in which a lesion fits, taken from the room; `None` where no try found one.
@@ -59,12 +63,12 @@ class Room:
         )
 
     def _take(self, mask: Array, box: tuple[slice, ...]) -> None:
-        margin = int(CLEAR_MM) + 1
-        wide = tuple(slice(max(b.start - margin, 0), b.stop + margin) for b in box)
+        margins = [int(CLEAR_MM / side) + 1 for side in self.spacing_mm]
+        wide = tuple(slice(max(b.start - m, 0), b.stop + m) for b, m in zip(box, margins, strict=True))
         placed = np.zeros_like(self.clear[wide])
         inner = tuple(slice(b.start - w.start, b.stop - w.start) for b, w in zip(box, wide, strict=True))
         placed[inner] = mask
-        self.clear[wide] &= ndimage.distance_transform_edt(~placed) > CLEAR_MM
+        self.clear[wide] &= ndimage.distance_transform_edt(~placed, sampling=self.spacing_mm) > CLEAR_MM
 
 
 def box_around(

@@ -82,6 +82,11 @@ def synthesize(paths: dict[str, Path], folder: Path, which: Lesions, models: Mod
     with spinner("reading the scan, looking for white matter"):
         files = read_scan({role: folder / path for role, path in paths.items()})
     record = plan_files(paths, folder, files, which.seed, options, choice, models.prior_path())
+    return carry_out(record, files, folder, preview=preview)
+
+
+def carry_out(record: Record, files: ScanFiles, folder: Path, *, preview: bool) -> list[str]:
+    """Render what is planned, write it, and tell about it; `preview` also draws a picture."""
     after = render_into(record, files, folder)
     if preview:
         from lesionaug.preview import save_preview

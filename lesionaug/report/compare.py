@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from lesionaug.scan import CHANNELS
 Values = Sequence[Any]
 SPLITS = 200
 MIN_PATIENTS = 4  # two halves of two
+HIGHEST_FLOOR = 2 / 3
+"""Where halves of the patients are farther apart than this, by chance, being no farther says nothing."""
 
 
 @dataclass(frozen=True)
@@ -55,29 +57,57 @@ MEASURES = (
 
 
 @dataclass(frozen=True)
+class Floor:
+    """Distances of real from other real scans.
+
+    Args:
+        median: Over the halvings.
+        high: That which 95 % of them stay below.
+    """
+
+    median: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Distances of one measure, from 0, the same, to 1, nothing in common.
 
     Args:
         measure: Which.
         synthetic: Median distance of synthetic from real scans.
-        floor: Median distance of real from other real scans.
-        floor_95: That which 95 % of the halvings stay below.
+        floor: How far real scans are from other real ones; none where patients are too few to halve them.
+        patients: How many real ones there are.
     """
 
     measure: str
     synthetic: float
-    floor: float
-    floor_95: float
+    floor: Floor | None
+    patients: int
 
     @property
-    def within(self) -> bool:
+    def verdict(self) -> Literal["like", "farther", "unknown"]:
         """Whether the synthetic lesions could be those of other real patients, by this measure."""
-        return self.synthetic <= self.floor_95
+        if self.floor is None:
+            return "unknown"
+        if self.synthetic > self.floor.high:
+            return "farther"
+        return "like" if self.floor.high <= HIGHEST_FLOOR else "unknown"
+
+    @property
+    def reading(self) -> str:
+        """The verdict in words."""
+        if self.floor is None:
+            return f"too few real patients for a floor: {self.patients}, {MIN_PATIENTS} are needed"
+        return {
+            "like": "like another real patient",
+            "farther": "farther than real patients from each other",
+            "unknown": f"too few scans to tell: by chance, real ones are up to {self.floor.high:.2f} from each other",
+        }[self.verdict]
 
 
 def compare(measure: Measure, synthetic: Sequence[Sample], real: Sequence[Sample], seed: int = 0) -> Comparison | None:
-    """Distances over many ways of halving the real patients; None where there are too few for it.
+    """Distances over many ways of halving the real patients; None where a side does not know the measure.
 
     Args:
         measure: What to compare.
@@ -87,8 +117,10 @@ def compare(measure: Measure, synthetic: Sequence[Sample], real: Sequence[Sample
     """
     real, synthetic = ([s for s in samples if len(measure.of(s))] for samples in (real, synthetic))
     patients = sorted({sample.patient for sample in real})
-    if len(patients) < MIN_PATIENTS or not synthetic:
+    if not real or not synthetic:
         return None
+    if len(patients) < MIN_PATIENTS:
+        return Comparison(measure.name, distance(measure, synthetic, real), None, len(patients))
     generator = np.random.default_rng(seed)
     distances = []
     for _ in range(SPLITS):
@@ -97,8 +129,9 @@ def compare(measure: Measure, synthetic: Sequence[Sample], real: Sequence[Sample
         number = min(len(other), len(synthetic))
         few = [[group[index] for index in generator.permutation(len(group))[:number]] for group in (synthetic, other)]
         distances.append([distance(measure, one, group) for group in few])
-    apart, floor = np.array(distances).T
-    return Comparison(measure.name, float(np.median(apart)), float(np.median(floor)), float(np.quantile(floor, 0.95)))
+    apart, between = np.array(distances).T
+    floor = Floor(float(np.median(between)), float(np.quantile(between, 0.95)))
+    return Comparison(measure.name, float(np.median(apart)), floor, len(patients))
 
 
 def distance(measure: Measure, one: Sequence[Sample], other: Sequence[Sample]) -> float:

@@ -15,12 +15,16 @@ from lesionaug.errors import LesionAugError
 from lesionaug.evolution import BASELINE, FOLLOWUP
 from lesionaug.prior import LesionPrior
 from lesionaug.record import Record
-from lesionaug.report.compare import MEASURES, Comparison, compare
+from lesionaug.report.compare import HIGHEST_FLOOR, MEASURES, Comparison, compare
 from lesionaug.report.expected import prior_samples
-from lesionaug.report.mosaic import Volumes, strip
+from lesionaug.report.mosaic import read_view, strip
 from lesionaug.report.plots import plot
 from lesionaug.report.samples import Sample, new_lesions, own_lesions
 from lesionaug.scan import CHANNELS, REGIONS
+from lesionaug.views import View
+
+SHOWN = 2
+"""Channels of a case that are shown: T1w beside FLAIR."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,10 @@ class Picture:
 
     Args:
         case: Its line of the manifest.
-        channel: Which is shown.
         image: The strip, as the content of a `src` attribute.
     """
 
     case: dict
-    channel: str
     image: str
 
 
@@ -67,6 +69,7 @@ def write_page(
         "pictures": shown,
         "plots": [drawn for measure in MEASURES if (drawn := plot(measure, groups))],
         "comparisons": compared(groups),
+        "highest_floor": HIGHEST_FLOOR,
         "totals": totals(lines),
         "prior": lines[0]["prior"],
     }
@@ -129,29 +132,29 @@ def spread(lines: Sequence[dict], number: int) -> list[dict]:
 
 def draw(out: Path, line: dict) -> Picture:
     """The strip of a case."""
-    channel = line["channels"][0]
     read = _read_pair if "changes" in line else _read_case
-    image = base64.b64encode(strip(read(out, line, channel))).decode()
-    return Picture(line, channel, f"data:image/jpeg;base64,{image}")
+    image = base64.b64encode(strip(read(out, line, line["channels"][:SHOWN]))).decode()
+    return Picture(line, f"data:image/jpeg;base64,{image}")
 
 
-def _read_case(out: Path, line: dict, channel: str) -> Volumes:
+def _read_case(out: Path, line: dict, channels: Sequence[str]) -> View:
     """Source before, case after."""
     plan = out / last_plan(line["files"])
     paths = {role: plan.parent / file.path for role, file in Record.read(plan).inputs.items()}
-    before = paths[channel] if paths[channel].is_file() else None
-    old = paths["lesions"] if "lesions" in paths and paths["lesions"].is_file() else None
-    after, label = (out / line["files"][f"{name}.nii.gz"] for name in (channel, "lesion"))
-    return Volumes.read(after, label, before, old)
+    there = {role: path for role, path in paths.items() if path.is_file()}
+    before = {channel: there[channel] for channel in channels if channel in there}
+    after = {channel: out / line["files"][f"{channel}.nii.gz"] for channel in channels}
+    return read_view(after, out / line["files"]["lesion.nii.gz"], before, there.get("lesions"))
 
 
-def _read_pair(out: Path, line: dict, channel: str) -> Volumes:
+def _read_pair(out: Path, line: dict, channels: Sequence[str]) -> View:
     """Baseline before, follow-up after."""
-    (before, old), (after, label) = (
-        [out / line["files"][at_visit(visit, f"{name}.nii.gz")] for name in (channel, "lesion")]
-        for visit in (BASELINE, FOLLOWUP)
-    )
-    return Volumes.read(after, label, before, old)
+
+    def at(visit: str, name: str) -> Path:
+        return out / line["files"][at_visit(visit, f"{name}.nii.gz")]
+
+    before, after = ({channel: at(visit, channel) for channel in channels} for visit in (BASELINE, FOLLOWUP))
+    return read_view(after, at(FOLLOWUP, "lesion"), before, at(BASELINE, "lesion"))
 
 
 def render(content: dict) -> str:

@@ -15,7 +15,7 @@ from lesionaug.report.compare import Measure
 from lesionaug.report.samples import Sample
 from lesionaug.scan import REGIONS
 
-COLORS = {"new": "#dc2626", "prior": "#6b7280", "hosts": "#2563eb", "reference": "#111827"}
+COLORS = {"new": "#c2410c", "prior": "#6b7280", "hosts": "#2563eb", "reference": "#111827"}
 DASHES = {"prior": "--"}
 FEW = 40  # values, below which bins would be noise
 LABELS = {
@@ -71,7 +71,7 @@ def _outlines(axes: Axes, measure: Measure, values: Mapping[str, list]) -> None:
 def _histogram(axes: Axes, key: str, values: np.ndarray, bins: list[float]) -> None:
     share = np.full(len(values), 1 / len(values))
     if key == "new":
-        axes.hist(values, bins, weights=share, color="#fecaca")
+        axes.hist(values, bins, weights=share, color="#fed7aa")
     style, label = DASHES.get(key, "-"), _label(key, values)
     axes.hist(
         values, bins, weights=share, histtype="step", linewidth=1.4, label=label, color=COLORS[key], linestyle=style
@@ -112,7 +112,7 @@ def _bars(axes: Axes, measure: Measure, values: Mapping[str, list]) -> None:
             np.arange(len(names)) + (place - (len(values) - 1) / 2) * width,
             [counts[name] / len(found) for name in names],
             0.9 * width,
-            color="#f87171" if key == "new" else COLORS[key],
+            color="#fb923c" if key == "new" else COLORS[key],
             label=_label(key, found),
         )
     axes.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names], fontsize=7.5)

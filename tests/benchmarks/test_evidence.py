@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import nibabel as nib
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", reason="the realism benchmark needs scikit-learn")
 
-from benchmarks.realism import hosts, page, plans
+from benchmarks.realism import hosts, plans
 from benchmarks.realism.followup import Pair, appeared, painted
-from benchmarks.realism.hosts import HostResult, HostScan
 from benchmarks.realism.plans import Lesions, distances
 from benchmarks.realism.yardsticks import Yardstick
 from lesionaug.models.base import ConstantContrast, EllipsoidMasks
@@ -110,40 +107,6 @@ def test_pairs_are_read_in_the_layout_of_the_data(tmp_path, monkeypatch):
     found = Pair.load("made")
     assert found.spacing_mm == pytest.approx(SPACING)
     np.testing.assert_array_equal(found.change, pair.change)
-
-
-def made_result() -> HostResult:
-    """Six real lesions, and as many synthetic ones in the other half of the brain."""
-    rng = np.random.default_rng(0)
-    grid = np.stack(np.meshgrid(*(np.arange(64),) * 3, indexing="ij"), axis=-1)
-    brain = np.linalg.norm(grid - 32, axis=-1) < 30
-    places = np.array([[20, y, z] for y in (22, 32, 42) for z in (26, 38)])
-    real, new = (
-        np.logical_or.reduce([np.linalg.norm(grid - place, axis=-1) < 2.6 for place in side])
-        for side in (places, places + np.array([22, 0, 0]))
-    )
-    tissue = 100 + 10 * rng.standard_normal(brain.shape)
-    host = HostScan("a", {"flair": tissue + 60 * real}, brain, real)
-    return HostResult(host, {"flair": host.images["flair"] + 60 * new}, new)
-
-
-def test_a_page_has_as_many_of_each_kind_and_another_order_by_seed(tmp_path):
-    tiles = list(page.tiles_of(made_result(), page.Page(tmp_path / "page.png")))
-    first, second = (page.shuffled(tiles, 4, seed) for seed in (0, 1))
-    assert [sum(tile.real is real for tile in first) for real in (True, False)] == [4, 4]
-    assert [tile.center for tile in first] != [tile.center for tile in second]
-    assert {tile.image.shape for tile in first} == {(2 * page.HALF_VOXELS, 2 * page.HALF_VOXELS)}
-    with pytest.raises(ValueError, match="Expected 99 real"):
-        page.shuffled(tiles, 99, 0)
-
-
-def test_the_key_says_which_tile_is_which(tmp_path):
-    config = page.Page(tmp_path / "page.png")
-    tiles = page.shuffled(list(page.tiles_of(made_result(), config)), 3, 0)
-    page.draw(tiles, config.output)
-    key = json.loads(json.dumps(page._key(config, tiles), default=str))
-    assert [entry["real"] for entry in key["tiles"]] == [tile.real for tile in tiles]
-    assert config.output.stat().st_size > 0
 
 
 @pytest.mark.realdata

@@ -23,23 +23,37 @@ def scans(seed: int, number: int, shift: float = 0.0, regions=("deep_white_matte
 def test_samples_of_one_distribution_are_within_the_floor():
     for measure in (VOLUME, COUNT, LOAD, REGION):
         found = compare(measure, scans(1, 30), scans(2, 20))
-        assert found.within, measure.name
-        assert 0 < found.floor <= found.floor_95
+        assert found.verdict == "like", measure.name
+        assert 0 < found.floor.median <= found.floor.high
+
+
+@pytest.mark.parametrize("number", [1, 2, 30])
+@pytest.mark.parametrize("patients", [1, 2, 3, 4, 5])
+def test_what_has_nothing_in_common_is_never_like_another_patient(number, patients):
+    """With two scans on a side even real ones are 1.00 apart: a floor that nothing can exceed is none."""
+    far = [Sample(f"far{n}", (9e4,) * 200, 900.0 + n, ("infratentorial",) * 200) for n in range(number)]
+    for measure in (VOLUME, COUNT, LOAD, REGION):
+        found = compare(measure, far, scans(2, patients))
+        assert found.synthetic == pytest.approx(1)
+        assert found.verdict != "like", measure.name
+        assert "like another real patient" not in found.reading
 
 
 @pytest.mark.parametrize("shift", [-1.5, 1.5])
 def test_other_sizes_are_beyond_it(shift):
-    assert not compare(VOLUME, scans(1, 30, shift), scans(2, 20)).within
-    assert not compare(LOAD, scans(1, 30, shift), scans(2, 20)).within
+    assert compare(VOLUME, scans(1, 30, shift), scans(2, 20)).verdict == "farther"
+    assert compare(LOAD, scans(1, 30, shift), scans(2, 20)).verdict == "farther"
 
 
 def test_other_places_are_beyond_it():
-    assert not compare(REGION, scans(1, 30, regions=("infratentorial",)), scans(2, 20)).within
+    assert compare(REGION, scans(1, 30, regions=("infratentorial",)), scans(2, 20)).verdict == "farther"
 
 
 def test_few_patients_have_no_floor_and_unknown_measures_no_distance():
-    assert compare(VOLUME, scans(1, 30), scans(2, 3)) is None
-    assert compare(VOLUME, scans(1, 30), [s for s in scans(2, 3) for _ in range(9)]) is None
+    for real in (scans(2, 3), [s for s in scans(2, 3) for _ in range(9)]):
+        found = compare(VOLUME, scans(1, 30), real)
+        assert (found.floor, found.verdict) == (None, "unknown")
+        assert "too few real patients for a floor: 3, 4 are needed" in found.reading
     assert compare(MEASURES[4], scans(1, 30), scans(2, 20)) is None
 
 
@@ -47,8 +61,8 @@ def test_time_points_of_a_patient_are_never_on_both_sides():
     """Or a patient would be compared with himself and the floor be too low."""
     real = scans(2, 8)
     twins = [sample for sample in real for _ in range(2)]
-    assert compare(VOLUME, scans(1, 30), twins).floor == pytest.approx(
-        compare(VOLUME, scans(1, 30), real).floor, abs=0.06
+    assert compare(VOLUME, scans(1, 30), twins).floor.median == pytest.approx(
+        compare(VOLUME, scans(1, 30), real).floor.median, abs=0.06
     )
 
 
