@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -238,13 +238,14 @@ def lesion_rendering(
 
 def lesion_augmenter(
     *,
-    num_lesions: int | tuple[int, int] | None = None,
+    num_lesions: int | tuple[int, int] | Literal["patients"] | None = None,
     load_ml: float | tuple[float, float] | None = None,
     diameter_mm: tuple[float, float] | None = None,
-    regions: Sequence[str] | None = None,
+    regions: str | Sequence[str] | None = None,
     contrast: float | tuple[float, float] = 1.0,
     overlap: bool = False,
-    halo: bool = False,
+    halo: bool = True,
+    gate: bool = True,
     prior: str | Path | None = None,
     variants: int = 20,
     **rendering: Any,
@@ -252,14 +253,18 @@ def lesion_augmenter(
     """Both halves from a transform's arguments.
 
     Args:
-        num_lesions: Number of lesions, or a `(low, high)` range to draw it from; the prior's when not given.
+        num_lesions: Number of lesions, or a `(low, high)` range to draw it from, 1 to 10 if nothing is given; `"patients"`
+            draws whole patients' numbers and sizes.
         load_ml: Total lesion volume to add in ml, or a range; excludes `num_lesions`.
-        diameter_mm: Range of the diameter of the ball that has the lesion's volume.
-        regions: Names from `lesionaug.scan.REGIONS` to which lesions are confined.
+        diameter_mm: Range of the diameter of the ball that has the lesion's volume, 3 to 20 mm if not given.
+        regions: Names from `lesionaug.scan.REGIONS` to which lesions are confined, or one of them.
         contrast: Factor on the contrast that the prior draws, or a range to draw the factor from.
         overlap: Whether new lesions may touch old ones.
-        halo: Whether lesions may show their partial volume around the label, as real ones do; without it no voxel
-            outside new labels changes.
+        halo: Whether lesions show their partial volume around the label, as far as the scan's own blur says; without
+            it no voxel outside new labels changes. Leave it on for training; turn it off where that promise matters
+            more than looks.
+        gate: Whether lesions that turn out badly are drawn again, and left out if that does not help: those that nobody
+            could see, wires, labels over tissue as bright as the lesion.
         prior: File written by `lesionaug prior fit`.
         variants: Sets of lesions per scan when there is a `cache`.
         **rendering: As for `lesion_rendering`.
@@ -271,10 +276,11 @@ def lesion_augmenter(
         num_lesions=num_lesions,
         load_ml=load_ml,
         diameter_mm=diameter_mm,
-        regions=None if regions is None else tuple(regions),
+        regions=regions if regions is None or isinstance(regions, str) else tuple(regions),
         contrast=contrast,
         overlap=overlap,
         halo=halo,
+        gate=gate,
     )
     return LesionAugmenter(lesion_rendering(**rendering), options, plain_path(prior), variants)
 

@@ -21,7 +21,9 @@ MIN_VOXELS = 5
 STRIDE = 2  # voxels; the brain's median and spread need no more of them
 REFERENCE_MM3 = 50.0
 LIMIT = 2.5  # standard deviations
-ISOINTENSE = 0.1  # robust units: a lesion is no brighter in T1w than the tissue around, but for what its ring happens to be
+ISOINTENSE = (
+    0.1  # robust units: a lesion is no brighter in T1w than the tissue around, but for what its ring happens to be
+)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from lesionaug.plan_options import PlanOptions
 from lesionaug.record import InputFile, Record, versions
 from lesionaug.rendering import Progress
 from lesionaug.scan import CHANNELS, LesionPlan, Scan
+from lesionaug.synthesis import left_out
 
 LESIONS, ELIGIBLE, LABELS = "lesions", "eligible", "labels"
 """Roles of input files besides the channels."""
@@ -122,8 +123,10 @@ def plan_files(
     )
 
 
-def render_files(record: Record, files: ScanFiles, progress: Progress | None = None) -> tuple[dict[str, bytes], Scan]:
-    """Files with the lesions of a record, by name, and the scan they show.
+def render_files(
+    record: Record, files: ScanFiles, progress: Progress | None = None
+) -> tuple[dict[str, bytes], Scan, Record]:
+    """Files with the lesions of a record, by name, the scan they show, and the record of them.
 
     Raises:
         LesionAugError: The models are not those of the record.
@@ -134,13 +137,22 @@ def render_files(record: Record, files: ScanFiles, progress: Progress | None = N
             f"Expected the models that the plan was made with, {record.digests}, got {choice.digests()}; "
             "use those, or synthesize again"
         )
-    after = loaded_synthesizer(choice).render(files.scan, LesionPlan.from_dict(record.plan), progress)
-    return files.outputs(after), after
+    plan = LesionPlan.from_dict(record.plan)
+    after, instances = loaded_synthesizer(choice).render_instances(files.scan, plan, progress)
+    outputs = files.outputs(after)
+    return outputs, after, with_outputs(record, outputs, left_out(plan, instances))
 
 
-def with_outputs(record: Record, outputs: Mapping[str, bytes]) -> Record:
-    """The record of these outputs."""
-    return replace(record, outputs={name: hashlib.sha256(content).hexdigest() for name, content in outputs.items()})
+def with_outputs(record: Record, outputs: Mapping[str, bytes], missing: tuple[int, ...]) -> Record:
+    """The record of these outputs.
+
+    Args:
+        record: Of the plan.
+        outputs: By name.
+        missing: Lesions that the gate has left out.
+    """
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in outputs.items()}
+    return replace(record, outputs=digests, left_out=missing)
 
 
 def _no_lesions(like: NiftiImage) -> tuple[NiftiImage, np.ndarray]:

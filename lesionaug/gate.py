@@ -51,7 +51,9 @@ def is_good(
         contrast: Asked for, per channel.
         channels: Of the scan.
     """
-    return is_whole(mask, wanted_voxels) and is_compact(mask) and is_visible(mask, background, brain, contrast, channels)
+    return (
+        is_whole(mask, wanted_voxels) and is_compact(mask) and is_visible(mask, background, brain, contrast, channels)
+    )
 
 
 def is_whole(mask: Mask, wanted_voxels: float) -> bool:

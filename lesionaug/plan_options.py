@@ -8,7 +8,6 @@ from typing import Literal
 from lesionaug.errors import LesionAugError
 from lesionaug.scan import REGIONS
 
-
 NUM_LESIONS = (1, 10)
 """Lesions that a scan gets where nothing else is asked for: an augmentation, not a patient."""
 
@@ -30,7 +29,7 @@ class PlanOptions:
         load_ml: Total volume to add, or a range to draw it from; excludes `num_lesions`.
         diameter_mm: Range of the diameter of the ball of equal volume, 3 to 20 mm if not given. Smaller ones are noise
             of raters, and larger ones several that have grown together, as which they are drawn.
-        regions: Names from `lesionaug.scan.REGIONS`.
+        regions: Names from `lesionaug.scan.REGIONS`, or one of them.
         contrast: Factor on the drawn contrast, or a range to draw it from.
         overlap: Whether new lesions may touch old ones.
         halo: Whether the partial volume of a lesion is painted around its label, as far as the blur of the scan says;
@@ -45,7 +44,7 @@ class PlanOptions:
     num_lesions: int | tuple[int, int] | Literal["patients"] | None = None
     load_ml: float | tuple[float, float] | None = None
     diameter_mm: tuple[float, float] | None = None
-    regions: tuple[str, ...] | None = None
+    regions: str | tuple[str, ...] | None = None
     contrast: float | tuple[float, float] = 1.0
     overlap: bool = False
     halo: bool = True

@@ -36,6 +36,7 @@ class Record:
         digests: Of the models.
         prior: File and digest of the prior; no file for the packaged one.
         plan: `LesionPlan.to_dict()`.
+        left_out: Places in the plan of lesions that the gate has left out, from 0.
         outputs: SHA-256 by file name.
         versions: Of what computed it.
         threads: Of torch, which decide about the last bits.
@@ -52,6 +53,7 @@ class Record:
     outputs: dict[str, str]
     versions: dict[str, str]
     threads: int | None = None
+    left_out: tuple[int, ...] = ()
 
     def to_json(self) -> str:
         """Readable, and the same for the same content."""
@@ -69,7 +71,8 @@ class Record:
             if fields.pop("format") != FORMAT:
                 raise LesionAugError(f"Expected a plan of format {FORMAT}, got another in {path}; update lesionaug")
             inputs = {role: InputFile(**file) for role, file in fields.pop("inputs").items()}
-            return cls(inputs=inputs, spacing_mm=tuple(fields.pop("spacing_mm")), **fields)
+            places = tuple(fields.pop("left_out", ()))
+            return cls(inputs=inputs, spacing_mm=tuple(fields.pop("spacing_mm")), left_out=places, **fields)
         except OSError as error:
             raise LesionAugError(f"Expected a plan.json, got no readable file at {path}; check the path") from error
         except LesionAugError:

@@ -212,7 +212,9 @@ class DiffusionRenderer:
         generators: Sequence[torch.Generator],
     ) -> list[RenderedLesion]:
         mask = grown_parts(torch.stack(list(full_grown)), [lesion.spec.grown for lesion in batch])
-        background, brain = (self._stack(parts) for parts in zip(*((b.background, b.brain) for b in batch), strict=True))
+        background, brain = (
+            self._stack(parts) for parts in zip(*((b.background, b.brain) for b in batch), strict=True)
+        )
         there = self._stack(mask)
         image = self.inpainter(
             PaintConditions(

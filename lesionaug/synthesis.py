@@ -109,6 +109,12 @@ class LesionSynthesizer:
         return PatchGrid.around(spec.center, shape, scan.spacing_mm, self.renderer.spacing_mm)
 
 
+def left_out(plan: LesionPlan, instances: Instances) -> tuple[int, ...]:
+    """Places in the plan of lesions that the gate has left out, from 0."""
+    there = set(instances.unique().tolist())
+    return tuple(index for index in range(len(plan)) if index + 1 not in there)
+
+
 def paintable(scan: Scan, plan: LesionPlan) -> Mask:
     """Voxels that new lesions may change: the brain, and old lesions only if the plan says so."""
     return scan.brain if plan.overlap else scan.brain & ~scan.lesion_mask

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
     Everything random is drawn while planning, from one integer out of torch's global generator; what is recorded in
     the subject's history is the `RenderMSLesions` that replays it exactly.
 
-    Images may have any orientation and intensity unit and spacings from 0.4 to 3.5 mm, but share one grid. They keep
+    Images may have any orientation and intensity unit and spacings from 0.4 to 10 mm, but share one grid. They keep
     their type, and every voxel outside the new lesions its value. The label keeps its type and gains the new lesions.
     With `include` or `exclude`, lesions are painted only into the images that remain; the label always changes.
 
@@ -42,14 +42,18 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
     Args:
         images: Channel (`flair`, `t1w`, `t2w`) to the name of the image in the subject.
         label: Name of the binary lesion label in the subject.
-        num_lesions: Number of lesions, or a `(low, high)` range to draw it from; the prior's when not given.
+        num_lesions: Number of lesions, or a `(low, high)` range to draw it from, 1 to 10 if nothing is given; `"patients"`
+            draws whole patients' numbers and sizes.
         load_ml: Total lesion volume to add in ml, or a range; excludes `num_lesions`.
-        diameter_mm: Range of the diameter of the ball that has the lesion's volume.
-        regions: Names from `lesionaug.scan.REGIONS` to which lesions are confined.
+        diameter_mm: Range of the diameter of the ball that has the lesion's volume, 3 to 20 mm if not given.
+        regions: Names from `lesionaug.scan.REGIONS` to which lesions are confined, or one of them.
         contrast: Factor on the contrast that the prior draws, or a range to draw the factor from.
         overlap: Whether new lesions may touch old ones.
-        halo: Whether lesions may show their partial volume around the label, as real ones do; without it no voxel
-            outside new labels changes.
+        halo: Whether lesions show their partial volume around the label, as far as the scan's own blur says; without
+            it no voxel outside new labels changes. Leave it on for training; turn it off where that promise matters
+            more than looks.
+        gate: Whether lesions that turn out badly are drawn again, and left out if that does not help: those that nobody
+            could see, wires, labels over tissue as bright as the lesion.
         eligible: Name of a map in the subject: relative probability that a lesion is centred at a voxel. Without it
             the map is found in the images at every call.
         model: Packaged pair of models: `default` (diffusion) or `parametric` (the baseline without a network).
@@ -88,13 +92,14 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
         images: Mapping[str, str] = IMAGES,
         label: str = "lesion",
         *,
-        num_lesions: int | tuple[int, int] | None = None,
+        num_lesions: int | tuple[int, int] | Literal["patients"] | None = None,
         load_ml: float | tuple[float, float] | None = None,
         diameter_mm: tuple[float, float] | None = None,
-        regions: Sequence[str] | None = None,
+        regions: str | Sequence[str] | None = None,
         contrast: float | tuple[float, float] = 1.0,
         overlap: bool = False,
-        halo: bool = False,
+        halo: bool = True,
+        gate: bool = True,
         eligible: str | None = None,
         model: str = "default",
         diffmask: str | Path | None = None,
@@ -125,6 +130,7 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
             contrast=contrast,
             overlap=overlap,
             halo=halo,
+            gate=gate,
             prior=prior,
             variants=variants,
             on_late=on_late,

@@ -122,7 +122,9 @@ def main(table: tyro.conf.Positional[Path]) -> None:
     for channel, found in edges.items():
         blur, width, shift = (np.array([getattr(e, n) for e in found]) for n in ("blur_mm", "width_mm", "shift_mm"))
         slope, start = np.polyfit(blur, width, 1) if len(found) > 2 else (np.nan, np.nan)
-        print(f"{channel}: shift {np.median(shift):.2f} mm, width {slope:.2f} * blur + {start:.2f} mm, {len(found)} scans")
+        print(
+            f"{channel}: shift {np.median(shift):.2f} mm, width {slope:.2f} * blur + {start:.2f} mm, {len(found)} scans"
+        )
 
 
 if __name__ == "__main__":

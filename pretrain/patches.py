@@ -59,7 +59,8 @@ class PatchGroup:
         patient: For splits.
         channels: Of `image`.
         image: Robust units, or those of the published networks; half precision, shape `(patches, channels, n, n, n)`.
-        label: Bits `THIS`, `OTHER`, `BRAIN`, `CUT`, and those of the anatomy where it is known, shape `(patches, 1, n, n, n)`.
+        label: Bits `THIS`, `OTHER`, `BRAIN`, `CUT`, and those of the anatomy where it is known, shape
+            `(patches, 1, n, n, n)`.
         healthy: Whether the patches are of normal-appearing tissue, without a lesion of their own.
         affine: Patch voxel to world of the scan's files in mm, shape `(patches, 4, 4)`; None in format 1.
         volume_mm3: Of the lesion as it is in the scan, 0 where there is none, shape `(patches,)`.

@@ -11,7 +11,6 @@ import tyro
 from lesionaug.prior import LesionPrior
 from lesionaug.prior_fit import ObservedScan
 
-
 SAME_PERSON = {"ms3_14": "ms3_11"}
 
 DATABASE_SHARE = (0.23, 0.28, 0.05, 0.44)
@@ -24,8 +23,8 @@ def packaged_prior(data: Path) -> LesionPrior:
     """The prior that comes with the package.
 
     Args:
-        data: Folder with `open_ms/masks_1mm` (`NAME_lesion.nii.gz` and `NAME_brainmask.nii.gz`), `open_ms/subjects_mni`,
-            `mslesseg` and `ms3seg` (a folder for each scan: `flair`, `t1`, `t2`, `lesion` and `brainmask.nii.gz`).
+        data: Folder with `open_ms/masks_1mm` (`NAME_lesion.nii.gz` and `NAME_brainmask.nii.gz`),
+            `open_ms/subjects_mni`, `mslesseg` and `ms3seg` (a folder for each scan: `flair`, `t1`, `t2`, `lesion` and `brainmask.nii.gz`).
     """
     masks = sorted((data / "open_ms/masks_1mm").glob("*_lesion.nii.gz"))
     sized = [ObservedScan.read(path, str(path).replace("_lesion", "_brainmask")) for path in masks]
@@ -33,7 +32,9 @@ def packaged_prior(data: Path) -> LesionPrior:
     folders += [data / "mslesseg" / name for name in ("P14_T1", "P14_T2", "P14_T3", "P18_T1")]
     thick = sorted(folder for folder in (data / "ms3seg").iterdir() if folder.is_dir())
     imaged = [*map(_imaged, folders), *(_without_t1w(_imaged(folder)) for folder in thick)]
-    source = f"sizes: {len(sized)} patients of open_ms; contrast: open_ms 07 and 19, MSLesSeg P14 and P18, nine of MS3SEG"
+    source = (
+        f"sizes: {len(sized)} patients of open_ms; contrast: open_ms 07 and 19, MSLesSeg P14 and P18, nine of MS3SEG"
+    )
     fitted = LesionPrior.fit(sized, imaged, source)
     shares = np.mean([fitted.region_share, DATABASE_SHARE], axis=0)
     return replace(fitted, region_share=tuple(round(float(share), 4) for share in shares))

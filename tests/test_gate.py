@@ -49,7 +49,9 @@ def test_a_lesion_without_room_is_not_whole():
     assert not is_whole(torch.zeros(1, *SHAPE, dtype=torch.bool), 5.0)
 
 
-@pytest.mark.parametrize(("channel", "height", "seen"), [("flair", 1.5, True), ("flair", 0.2, False), ("t1w", -1.5, True)])
+@pytest.mark.parametrize(
+    ("channel", "height", "seen"), [("flair", 1.5, True), ("flair", 0.2, False), ("t1w", -1.5, True)]
+)
 def test_contrast_is_judged_by_the_spread_of_the_tissue_around(channel, height, seen):
     assert visible(ball(), tissue(), height, channel) is seen
     assert not visible(ball(), tissue(noise=3.0), height, channel)
@@ -71,7 +73,9 @@ def synthesizer():
 
 def test_what_never_passes_is_left_out_and_changes_nothing():
     scan, plan = small_scan(), small_plan(2)
-    faint = replace(plan.lesions[0], gate=True, halo=True, contrast=tuple((c, 0.01) for c, _ in plan.lesions[0].contrast))
+    faint = replace(
+        plan.lesions[0], gate=True, halo=True, contrast=tuple((c, 0.01) for c, _ in plan.lesions[0].contrast)
+    )
     after, numbers = synthesizer().render_instances(scan, LesionPlan((faint, plan.lesions[1])))
     assert set(numbers.unique().tolist()) == {0, 2}
     alone = synthesizer().render(scan, LesionPlan((plan.lesions[1],)))

@@ -21,8 +21,8 @@ from torch import Tensor
 from lesionaug.errors import LesionAugError, LesionAugWarning
 from lesionaug.loaded import loaded_prior
 from lesionaug.plan_options import PlanOptions
-from lesionaug.room import in_regions
 from lesionaug.rendering import Renderer
+from lesionaug.room import in_regions
 from lesionaug.scan import Scan
 from lesionaug.serving.errors import LateRenderError, RemoteRenderError
 from lesionaug.synthesis import LesionSynthesizer

@@ -38,13 +38,14 @@ class NnunetSettings:
         schedule: Pairs of a share of all epochs and a factor on the probability from there on: ((0, 1), (0.9, 0))
             trains the last tenth without.
         lesions_per_patch: Number, or range to draw it from; live.
-        lesions_per_case: Number, or range to draw it from; cached; the prior's if not given.
+        lesions_per_case: Number, or range to draw it from; cached.
         diameter_mm: Range of the diameter of the ball that has the lesion's volume.
         regions: Names from `lesionaug.scan.REGIONS` to which lesions are confined.
         contrast: Factor on the contrast that the prior draws, or a range to draw the factor from.
         overlap: Whether new lesions may touch old ones.
-        halo: Whether lesions may show their partial volume around the label, as real ones do; without it no voxel
-            outside new labels changes.
+        halo: Whether lesions show their partial volume around the label, as real ones do; without it no voxel outside
+            new labels changes.
+        gate: Whether lesions that turn out badly are drawn again, and left out if that does not help.
         channels: Model channel (`flair`, `t1w`, `t2w`) to name or number in dataset.json; found by name if empty.
         lesion_label: Name of the label in dataset.json; the one whose name says so if not given.
         model: Packaged pair of models.
@@ -70,12 +71,13 @@ class NnunetSettings:
     probability: float = 0.5
     schedule: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
     lesions_per_patch: int | tuple[int, int] = (1, 4)
-    lesions_per_case: int | tuple[int, int] | None = None
+    lesions_per_case: int | tuple[int, int] = (1, 10)
     diameter_mm: tuple[float, float] | None = None
     regions: tuple[str, ...] | None = None
     contrast: float | tuple[float, float] = 1.0
     overlap: bool = False
-    halo: bool = False
+    halo: bool = True
+    gate: bool = True
     channels: Mapping[str, str | int] = field(default_factory=dict)
     lesion_label: str | None = None
     model: str = "default"
@@ -129,7 +131,7 @@ class NnunetSettings:
         """Plain lists, numbers and strings."""
         return json.loads(json.dumps(asdict(self)))
 
-    def _options(self, num_lesions: int | tuple[int, int] | None) -> PlanOptions:
+    def _options(self, num_lesions: int | tuple[int, int]) -> PlanOptions:
         return PlanOptions(
             num_lesions=num_lesions,
             diameter_mm=self.diameter_mm,
@@ -137,6 +139,7 @@ class NnunetSettings:
             contrast=self.contrast,
             overlap=self.overlap,
             halo=self.halo,
+            gate=self.gate,
         )
 
 

@@ -93,9 +93,7 @@ def fit_tissues(
     center = np.median(values, axis=1, keepdims=True)
     scale = np.maximum(np.median(np.abs(values - center), axis=1, keepdims=True) * 1.4826, 1e-12)
     where = np.stack(np.unravel_index(some, brain.shape))
-    mixture, bias = _fit(
-        _limited((values - center) / scale), tissue_priors(maps, some), _positions(where, brain.shape)
-    )
+    mixture, bias = _fit(_limited((values - center) / scale), tissue_priors(maps, some), _positions(where, brain.shape))
     return TissueModel(channels, center, scale, mixture, bias, brain.shape)
 
 

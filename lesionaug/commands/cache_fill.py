@@ -25,13 +25,14 @@ class Variety:
     """Which lesions, as in the transform; what is left out is drawn from the prior.
 
     Args:
-        num_lesions: How many, or two numbers to draw it between.
+        num_lesions: How many, or two numbers to draw it between; 1 to 10 if not given.
         load_ml: How many millilitres altogether, or two numbers, instead of how many.
         diameter_mm: Smallest and largest diameter of the ball that has the lesion's volume.
         regions: Any of periventricular, juxtacortical, infratentorial, deep_white_matter.
         contrast: Factor on the brightness difference to the tissue around, or two numbers.
         overlap: Let new lesions touch old ones.
         halo: Let lesions show their partial volume around the label, as real ones do.
+        gate: Draw lesions again that turn out badly, and leave them out if that does not help.
     """
 
     num_lesions: tuple[int, ...] = ()
@@ -40,7 +41,8 @@ class Variety:
     regions: tuple[str, ...] = ()
     contrast: tuple[float, ...] = (1.0,)
     overlap: bool = False
-    halo: bool = False
+    halo: bool = True
+    gate: bool = True
 
     def arguments(self) -> dict[str, Any]:
         """For the transform."""

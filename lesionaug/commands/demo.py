@@ -73,7 +73,7 @@ class Demo:
 
         def record_of(which: Lesions) -> Record:
             options, choice = which.plan_options(), self.models.choice()
-            return plan_files(paths, folder, files, which.seed, options, choice, self.models.prior_path())
+            return plan_files(paths, folder, files, which.seed or 0, options, choice, self.models.prior_path())
 
         asked = self.lesion
         if asked.num_lesions is not None or asked.load_ml is not None or asked.regions or asked.diameter_mm:

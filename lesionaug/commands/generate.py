@@ -89,7 +89,7 @@ class Generate:
         self._check(out)
         sources = find_sources(self.input, self.layout, self.patterns)
         settings = self._settings(sources)
-        cases = part_of(cases_of(sources.scans, self.variants, self.lesion.seed), self.num_parts, self.part_id)
+        cases = part_of(cases_of(sources.scans, self.variants, self.lesion.seed or 0), self.num_parts, self.part_id)
         print("\n".join([*sources.notes, *self._intentions(cases, settings)]))
         if not self.dry_run:
             make(out, cases, settings, execute)
@@ -120,7 +120,7 @@ class Generate:
         with spinner("loading the models"):
             choice = self.models.load()
         return Settings(
-            seed=self.lesion.seed,
+            seed=self.lesion.seed or 0,
             options=self.lesion.plan_options(),
             models=choice,
             prior=self.models.prior_path(),

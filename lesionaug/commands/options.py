@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from lesionaug.loaded import ModelChoice
@@ -16,24 +16,26 @@ class Lesions:
     """Which lesions; what is left out is drawn from the prior.
 
     Args:
-        seed: The same seed, scan and options give the same lesions.
-        num_lesions: How many.
+        seed: The same seed, scan and options give the same lesions; one is drawn, and printed, if not given.
+        num_lesions: How many, 1 to 10 if not given; `patients` draws whole patients' numbers and sizes.
         load_ml: How many millilitres altogether, instead of how many.
-        diameter_mm: Smallest and largest diameter of the ball that has the lesion's volume.
+        diameter_mm: Smallest and largest diameter of the ball that has the lesion's volume, 3 to 20 mm if not given.
         regions: Any of periventricular, juxtacortical, infratentorial, deep_white_matter.
         contrast: Factor on the brightness difference to the tissue around.
         overlap: Let new lesions touch old ones.
         halo: Let lesions show their partial volume around the label, as real ones do.
+        gate: Draw lesions again that turn out badly, and leave them out if that does not help.
     """
 
-    seed: int = 0
-    num_lesions: int | None = None
+    seed: int | None = None
+    num_lesions: int | Literal["patients"] | None = None
     load_ml: float | None = None
     diameter_mm: tuple[float, float] | None = None
     regions: tuple[str, ...] = ()
     contrast: float = 1.0
     overlap: bool = False
-    halo: bool = False
+    halo: bool = True
+    gate: bool = True
 
     def plan_options(self) -> PlanOptions:
         """For the synthesiser."""
@@ -47,7 +49,14 @@ class Lesions:
             contrast=self.contrast,
             overlap=self.overlap,
             halo=self.halo,
+            gate=self.gate,
         )
+
+    def chosen_seed(self) -> int:
+        """The seed asked for, or one that nobody has had yet."""
+        import secrets
+
+        return secrets.randbelow(2**31) if self.seed is None else self.seed
 
 
 @dataclass(frozen=True)

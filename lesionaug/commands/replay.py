@@ -51,7 +51,7 @@ class Replay:
             with torch_threads(record.threads):
                 with spinner("reading the scan, looking for white matter"):
                     files = read_scan(paths)
-                after = render_into(_from(record, home, output), files, folder)
+                _, after = render_into(_from(record, home, output), files, folder)
             changed = _changed(record, folder)
             lines = describe(record, files.scan, after)
         print("\n".join([*lines, f"wrote   {output}: {'not all' if changed else 'all'} bytes as before"]))

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Synthesize:
     """Put new lesions into a scan, and write scan, label and plan.
 
-    Files on one grid, with or without skull, in any orientation, 0.4 to 3.5 mm; at least one image. Outputs keep the
-    inputs' affine, header and number type, and every voxel outside the new lesions its value.
+    Files on one grid, with or without skull, in any orientation, 0.4 to 10 mm; at least one image. Outputs keep the
+    inputs' affine, header and number type, and every voxel outside the new lesions and their halos its value.
 
     Examples:
       lesionaug synthesize --flair flair.nii.gz --output out
@@ -81,13 +81,13 @@ def synthesize(paths: dict[str, Path], folder: Path, which: Lesions, models: Mod
     options, choice = which.plan_options(), models.load()
     with spinner("reading the scan, looking for white matter"):
         files = read_scan({role: folder / path for role, path in paths.items()})
-    record = plan_files(paths, folder, files, which.seed, options, choice, models.prior_path())
+    record = plan_files(paths, folder, files, which.chosen_seed(), options, choice, models.prior_path())
     return carry_out(record, files, folder, preview=preview)
 
 
 def carry_out(record: Record, files: ScanFiles, folder: Path, *, preview: bool) -> list[str]:
     """Render what is planned, write it, and tell about it; `preview` also draws a picture."""
-    after = render_into(record, files, folder)
+    record, after = render_into(record, files, folder)
     if preview:
         from lesionaug.preview import save_preview
 
@@ -96,16 +96,16 @@ def carry_out(record: Record, files: ScanFiles, folder: Path, *, preview: bool) 
     return describe(record, files.scan, after)
 
 
-def render_into(record: Record, files: ScanFiles, folder: Path) -> Scan:
-    """Write the files of a record, and the record itself."""
-    from lesionaug.files import render_files, with_outputs
+def render_into(record: Record, files: ScanFiles, folder: Path) -> tuple[Record, Scan]:
+    """Write the files of a record, and the record itself; what was written, and the scan that it shows."""
+    from lesionaug.files import render_files
 
     with progress_bar(len(record.plan["lesions"]), "painting", "lesion") as progress:
-        outputs, after = render_files(record, files, progress)
+        outputs, after, record = render_files(record, files, progress)
     for name, content in outputs.items():
         (folder / name).write_bytes(content)
-    (folder / "plan.json").write_text(with_outputs(record, outputs).to_json())
-    return after
+    (folder / "plan.json").write_text(record.to_json())
+    return record, after
 
 
 def describe(record: Record, before: Scan, after: Scan) -> list[str]:
@@ -119,9 +119,11 @@ def describe(record: Record, before: Scan, after: Scan) -> list[str]:
     digests = ", ".join(f"{job} {digest[:12]}" for job, digest in record.digests.items())
     halo = int((after.image != before.image).any(dim=0, keepdim=True).logical_and(~new).sum())
     around = f", halos in {halo} more" if halo else ""
+    left_out = f"gate    {len(record.left_out)} of them left out: they could not be drawn as a lesion would look there"
     return [
         f"scan    {', '.join(before.channels)}: {shape} voxels of {spacing} mm",
         f"plan    {len(diameters)} lesions{size}; seed {record.seed}",
+        *([left_out] if record.left_out else []),
         f"models  {record.models['model']} ({digests}) on {record.models['device']}",
         f"result  {load_ml:.2f} ml of new lesion in {int(new.sum())} voxels{around}; every other voxel as it was",
     ]

@@ -40,7 +40,7 @@ def produce_pair(case: Case, settings: Settings, *, binary_label: bool) -> Produ
     for visit in VISITS:
         plan = evolution.at(visit)
         visits[visit] = draw(plan, host.files, settings, binary_label=binary_label, numbers=evolution.numbers(visit))
-        of_visit = with_outputs(replace(record, plan=plan.to_dict()), visits[visit].outputs)
+        of_visit = with_outputs(replace(record, plan=plan.to_dict()), visits[visit].outputs, visits[visit].left_out)
         records[at_visit(visit, PLAN_FILE)] = of_visit
         files |= {at_visit(visit, name): content for name, content in visits[visit].files.items()}
     numbers = {visit: drawn.numbers for visit, drawn in visits.items()}

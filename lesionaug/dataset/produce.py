@@ -22,6 +22,7 @@ from lesionaug.io import mask_like, nifti_bytes
 from lesionaug.loaded import loaded_synthesizer
 from lesionaug.record import Record
 from lesionaug.scan import LesionPlan
+from lesionaug.synthesis import left_out
 from lesionaug.types import Instances
 
 LESION, NEW, INSTANCES = "lesion.nii.gz", "new_lesion.nii.gz", "instances.nii.gz"
@@ -52,12 +53,14 @@ class Drawn:
         labels: Of the labels that were asked for besides, or must be of another kind.
         numbers: Which lesion a voxel belongs to.
         facts: About the lesions that are new.
+        left_out: Places in the plan of lesions that the gate has left out.
     """
 
     outputs: dict[str, bytes]
     labels: dict[str, bytes]
     numbers: Instances
     facts: dict
+    left_out: tuple[int, ...]
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -80,7 +83,7 @@ def produce(case: Case, settings: Settings, *, binary_label: bool) -> Product:
     record, told = planned(case, settings, host)
     drawn = draw(LesionPlan.from_dict(record.plan), host.files, settings, binary_label=binary_label)
     facts = {"channels": list(host.files.images), "new": drawn.facts, **host.facts, "warnings": told}
-    return Product({PLAN_FILE: with_outputs(record, drawn.outputs)}, drawn.files, facts)
+    return Product({PLAN_FILE: with_outputs(record, drawn.outputs, drawn.left_out)}, drawn.files, facts)
 
 
 def planned(case: Case, settings: Settings, host: Host) -> tuple[Record, list[str]]:
@@ -110,6 +113,7 @@ def draw(
         numbers: Of each lesion, where not that of its place in the plan.
     """
     after, instances = loaded_synthesizer(settings.models, settings.prior).render_instances(files.scan, plan)
+    missing = left_out(plan, instances)
     instances = renumbered(instances, numbers) if numbers is not None else instances
     values, kinds = instances[0].numpy(), {}
     if settings.new_only:
@@ -119,7 +123,8 @@ def draw(
     if binary_label and binary_mask(files.lesions.data, files.lesions.name)[1] != 1:
         kinds[LESION] = label_bytes(files, after.lesion_mask[0].numpy())
     new = after.lesion_mask & ~files.scan.lesion_mask
-    return Drawn(files.outputs(after), kinds, instances, lesion_facts(after, new, files.affine))
+    facts = {**lesion_facts(after, new, files.affine), "left_out": len(missing)}
+    return Drawn(files.outputs(after), kinds, instances, facts, missing)
 
 
 def renumbered(instances: Instances, numbers: Sequence[int]) -> Instances:

@@ -24,8 +24,8 @@ from lesionaug.diffusion.edm import Preconditioning
 from lesionaug.intensity import ring
 from lesionaug.models.base import PATCH_SHAPES, PaintConditions
 from lesionaug.models.checkpoints import settings_from
-from lesionaug.models.few_steps import sample_in_few_steps
 from lesionaug.models.compositing import continued, mean_in, opacity
+from lesionaug.models.few_steps import sample_in_few_steps
 from lesionaug.models.grain import grain_level, grain_of, masked_median, scanner_blur
 from lesionaug.networks.compact import CompactConfig, CompactUNet, restore
 from lesionaug.types import Patches, PatchMasks
@@ -189,7 +189,7 @@ class LeFusion:
         wanted = conditions.contrast[:, :, None, None, None]
         change = change + (wanted - mean_in(change, mask)) * shown * mask
         painted = problem.level[:, own, None, None, None] + change + self._grain(conditions)
-        # A voxel beside the label is healthy tissue, with as much of what the lesion has changed as partial volume says.
+        # A voxel beside the label is healthy tissue, with as much of the lesion's change as partial volume says.
         strength = continued(change, mask) / continued(shown, mask).clamp(min=LEAST_SHOWN)
         halo = conditions.background + shown * strength
         beyond = self._beyond(conditions) & (shown > 0) & conditions.brain

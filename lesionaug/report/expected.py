@@ -1,4 +1,4 @@
-"""What the prior promises, as a sample like any other."""
+"""What the prior promises where nothing else is asked for, as a sample like any other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from lesionaug.distributions import uniform
-from lesionaug.planning import draw_size
+from lesionaug.plan_options import DIAMETER_MM, NUM_LESIONS
+from lesionaug.planning import draw_volume
 from lesionaug.prior import LesionPrior
 from lesionaug.report.samples import Sample
 from lesionaug.scan import CHANNELS, REGIONS
@@ -32,10 +33,11 @@ def prior_samples(
 def _scan(
     prior: LesionPrior, shares: dict[str, float], channels: tuple[str, ...], generator: torch.Generator
 ) -> Sample:
-    count = round(prior.count.draw(generator))
-    regions = [_region(shares, generator) for _ in range(count)]
-    sizes = [draw_size(prior, REGIONS.index(region), None, np.inf, generator) for region in regions]
-    volumes = [size.volume_mm3 for size in sizes if size]
+    low, high = NUM_LESIONS
+    regions = [_region(prior, shares, generator) for _ in range(low + int(uniform(generator) * (high + 1 - low)))]
+    bounds = (np.pi / 6 * DIAMETER_MM[0] ** 3, np.pi / 6 * DIAMETER_MM[1] ** 3)
+    drawn = [draw_volume(prior, REGIONS.index(region), bounds, np.inf, generator) for region in regions]
+    volumes = [volume for volume in drawn if volume]
     rows = [CHANNELS.index(channel) for channel in channels]
     offset = _offset(prior, rows, generator)
     contrast = np.array([prior.contrast.draw_lesion(v, rows, offset, generator) for v in volumes])
@@ -48,9 +50,9 @@ def _scan(
     )
 
 
-def _region(shares: dict[str, float], generator: torch.Generator) -> str:
-    names = [name for name in REGIONS if name in shares]
-    ends = np.cumsum([shares[name] for name in names])
+def _region(prior: LesionPrior, shares: dict[str, float], generator: torch.Generator) -> str:
+    names = [name for name in REGIONS if shares.get(name)]
+    ends = np.cumsum([share for name, share in zip(REGIONS, prior.region_share, strict=True) if name in names])
     return names[int(np.searchsorted(ends, uniform(generator) * ends[-1], side="right").clip(0, len(names) - 1))]
 
 

@@ -120,6 +120,7 @@ def totals(lines: Sequence[dict]) -> dict[str, float]:
         "healthy": len({line["source"] for line in lines if not line["old"]["voxels"]}),
         "lesions": sum(len(line["new"]["volume_mm3"]) for line in lines),
         "load_ml": sum(line["new"]["load_ml"] for line in lines),
+        "left_out": sum(line["new"].get("left_out", 0) for line in lines),
     }
 
 
