@@ -253,8 +253,8 @@ def lesion_augmenter(
     """Both halves from a transform's arguments.
 
     Args:
-        num_lesions: Number of lesions, or a `(low, high)` range to draw it from, 1 to 10 if nothing is given; `"patients"`
-            draws whole patients' numbers and sizes.
+        num_lesions: Number of lesions, or a `(low, high)` range to draw it from, 1 to 10 if nothing is given;
+            `"patients"` draws whole patients' numbers and sizes.
         load_ml: Total lesion volume to add in ml, or a range; excludes `num_lesions`.
         diameter_mm: Range of the diameter of the ball that has the lesion's volume, 3 to 20 mm if not given.
         regions: Names from `lesionaug.scan.REGIONS` to which lesions are confined, or one of them.

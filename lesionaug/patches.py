@@ -15,7 +15,7 @@ from torch import Tensor
 from lesionaug.types import Mask, Volume, triple
 
 SAME_SPACING = 0.1  # relative; within it a voxel of the scan counts as one of the model
-THICK = 0.4  # patch voxels per slice, inverted: slices of 2.5 mm and more
+THICK = 0.28  # patch voxels per slice, inverted: slices of 3.6 mm and more
 SEEN = 0.5
 TINY = 1e-6  # of a voxel that a mask covers
 

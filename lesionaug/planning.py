@@ -179,7 +179,8 @@ def _parts(volume_mm3: float, generator: torch.Generator) -> list[float]:
         return [volume_mm3]
     parts, rest = [], volume_mm3
     while rest > FOCUS_MM3[1]:
-        parts.append(math.exp(uniform_between(tuple(map(math.log, FOCUS_MM3)), generator)))
+        low, high = FOCUS_MM3
+        parts.append(math.exp(uniform_between((math.log(low), math.log(high)), generator)))
         rest -= parts[-1]
     return sorted([*parts, rest], reverse=True)
 

@@ -58,13 +58,13 @@ class View:
             after: The same scan with new lesions.
             affine: Voxel to world in mm, 4 by 4.
         """
-        images = [
+        earlier, later = (
             {channel: turned(volume.numpy(), affine) for channel, volume in zip(scan.channels, scan.image, strict=True)}
             for scan in (before, after)
-        ]
+        )
         old, lesions = (turned(scan.lesion_mask[0].numpy(), affine) for scan in (before, after))
         brain = turned(before.brain[0].numpy(), affine)
-        return cls(*images, old, lesions & ~old, turned_spacing(affine), brain)
+        return cls(earlier, later, old, lesions & ~old, turned_spacing(affine), brain)
 
     def windows(self) -> dict[str, Window]:
         """Grey window of each channel, before and after alike, so that brightness compares."""

@@ -24,7 +24,8 @@ def packaged_prior(data: Path) -> LesionPrior:
 
     Args:
         data: Folder with `open_ms/masks_1mm` (`NAME_lesion.nii.gz` and `NAME_brainmask.nii.gz`),
-            `open_ms/subjects_mni`, `mslesseg` and `ms3seg` (a folder for each scan: `flair`, `t1`, `t2`, `lesion` and `brainmask.nii.gz`).
+            `open_ms/subjects_mni`, `mslesseg` and `ms3seg` (a folder for each scan: `flair`, `t1`, `t2`, `lesion` and
+            `brainmask.nii.gz`).
     """
     masks = sorted((data / "open_ms/masks_1mm").glob("*_lesion.nii.gz"))
     sized = [ObservedScan.read(path, str(path).replace("_lesion", "_brainmask")) for path in masks]

@@ -71,8 +71,8 @@ def anatomy_from_images(
     tissue = replace(tissue, white=tissue.white & ~_plexus(ventricles, maps))
     cortex = _cortex(tissue, infratentorial, maps)
     regions = region_map(ventricles, cortex, infratentorial, grid.spacing_mm)
-    distances = (distance_mm(mask, grid.spacing_mm) for mask in (ventricles, cortex))
-    weight = location_weight(maps, *distances, infratentorial)
+    to_ventricles, to_cortex = (distance_mm(mask, grid.spacing_mm) for mask in (ventricles, cortex))
+    weight = location_weight(maps, to_ventricles, to_cortex, infratentorial)
     likely = _likely_tissue(image, model, grid, tissue, maps)
     return _at_full_size(grid, likely, brain, weight, regions, lesion_mask)
 

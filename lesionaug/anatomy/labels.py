@@ -97,9 +97,9 @@ def _anatomy(
     lesion_mask: Mask | None,
 ) -> Anatomy:
     grid, maps = _atlas_maps(brain, affine)
-    reduced = [_reduced(grid, mask) for mask in (ventricles, cortex, infratentorial)]
-    distances = (distance_mm(mask, grid.spacing_mm) for mask in reduced[:2])
-    weight = np.where(white, _full(grid, location_weight(maps, *distances, reduced[2])), 0).astype(np.float32)
+    to_ventricles, to_cortex = (distance_mm(_reduced(grid, mask), grid.spacing_mm) for mask in (ventricles, cortex))
+    likely = location_weight(maps, to_ventricles, to_cortex, _reduced(grid, infratentorial))
+    weight = np.where(white, _full(grid, likely), 0).astype(np.float32)
     if lesion_mask is not None:
         weight[lesion_mask[0].numpy()] = 0
     regions = region_map(ventricles, cortex, infratentorial, spacing_of(affine))

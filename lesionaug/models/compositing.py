@@ -21,8 +21,8 @@ EDGE_SLOPE = (1.07, 1.05, 1.16)
 EDGE_START_MM = (0.17, -0.52, 0.06)
 EDGE_SHIFT_MM = (0.0, -0.60, -0.27)
 """Width of a lesion's edge over the blur measured around it, and how far it lies beyond the rater's contour, for each
-of `CHANNELS`. Fitted by `python -m lesionaug.pretrain.edges` to 16 scans of 13 patients (open_ms 07 and 19, MSLesSeg P14
-and P18, ten of MS3SEG): 13, 6 and 9 edges. A label drawn in FLAIR is a little too large for T1w and T2w."""
+of `CHANNELS`. Fitted by `python -m lesionaug.pretrain.edges` to 16 scans of 13 patients (open_ms 07 and 19, MSLesSeg
+P14 and P18, ten of MS3SEG): 13, 6 and 9 edges. A label drawn in FLAIR is a little too large for T1w and T2w."""
 
 LEAST_WIDTH_MM = 0.35
 REACH_MM = 3  # beyond it no scan shows a lesion's partial volume

@@ -185,10 +185,10 @@ class LeFusion:
         """The patch with a sampled lesion in it: as blurred and as grainy as the scan, of the contrast asked for."""
         own = [self.channels.index(channel) for channel in conditions.channels]
         mask, shown = conditions.mask, problem.shown[:, own]
-        change = problem.plateau[:, own] + lesion[:, own]
+        change = problem.plateau[:, own] + lesion[:, own] + self._grain(conditions)
         wanted = conditions.contrast[:, :, None, None, None]
         change = change + (wanted - mean_in(change, mask)) * shown * mask
-        painted = problem.level[:, own, None, None, None] + change + self._grain(conditions)
+        painted = problem.level[:, own, None, None, None] + change
         # A voxel beside the label is healthy tissue, with as much of the lesion's change as partial volume says.
         strength = continued(change, mask) / continued(shown, mask).clamp(min=LEAST_SHOWN)
         halo = conditions.background + shown * strength

@@ -50,8 +50,8 @@ def request_from(message: Message) -> RenderRequest:
         coarse = [triple(bool(axis) for axis in axes) for axes in message.fields["coarse"]]
         parts = _in_groups(message.arrays, 4)
         lesions = tuple(
-            LesionRequest(_volume(background, len(channels)), *map(_mask, masks), spec, axes)
-            for (background, *masks), spec, axes in zip(parts, specs, coarse, strict=True)
+            LesionRequest(_volume(background, len(channels)), _mask(brain), _mask(allowed), _mask(near), spec, axes)
+            for (background, brain, allowed, near), spec, axes in zip(parts, specs, coarse, strict=True)
         )
     except (KeyError, TypeError, ValueError) as error:
         raise WireError(f"Expected a request for lesions, got one that cannot be read: {error}") from error

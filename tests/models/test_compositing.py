@@ -19,7 +19,7 @@ def ball(radius=4.0):
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-@pytest.mark.parametrize("blur", [0.8, 1.2])
+@pytest.mark.parametrize("blur", [1.2, 1.6])
 def test_a_straight_edge_is_a_normal_distribution(channel, blur):
     row = CHANNELS.index(channel)
     width = EDGE_SLOPE[row] * blur + EDGE_START_MM[row]
@@ -27,7 +27,7 @@ def test_a_straight_edge_is_a_normal_distribution(channel, blur):
     outside = torch.arange(24.0) - 11.5
     wanted = torch.special.ndtr((EDGE_SHIFT_MM[row] - outside) / width)
     near = outside.abs() < 2
-    torch.testing.assert_close(shown[near], wanted[near], atol=0.06, rtol=0)
+    torch.testing.assert_close(shown[near], wanted[near], atol=0.08, rtol=0)
 
 
 def test_no_opacity_far_from_a_label():

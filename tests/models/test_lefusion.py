@@ -69,7 +69,7 @@ def test_mean_contrast_is_exact():
 def test_grain_follows_the_host():
     """Twice the noise in the host is twice the noise in the lesion, all else being equal."""
     smooth, grainy = (
-        paint(random_lefusion(), replace(job(), background=noise * job().background)) for noise in (0.2, 0.8)
+        paint(random_lefusion(), replace(job(), background=noise * job().background)) for noise in (0.2, 1.6)
     )
     inside = job().mask
     level = [
