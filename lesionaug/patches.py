@@ -60,6 +60,17 @@ class PatchGrid:
         return triple(slice(max(a, 0), min(b, n)) for a, b, n in zip(low, high, scan_shape, strict=True))
 
 
+    def surroundings(self, scan_shape: tuple[int, ...]) -> tuple[tuple[slice, slice, slice], PatchGrid]:
+        """Part of the scan that the patch depends on, and the grid in it: what is cut out of both is the same."""
+        margin = [3 + math.ceil(2 * step) for step in self.step]
+        wide = self.box(scan_shape)
+        box = triple(
+            slice(max(b.start - m, 0), max(min(b.stop + m, n), 0))
+            for b, m, n in zip(wide, margin, scan_shape, strict=True)
+        )
+        return box, PatchGrid(triple(c - b.start for c, b in zip(self.center, box, strict=True)), self.shape, self.step)
+
+
 def _snap(step: float) -> float:
     return 1.0 if abs(step - 1) <= SAME_SPACING else step
 
@@ -78,13 +89,18 @@ def cut(volume: Volume, grid: PatchGrid, fill: float = 0.0) -> Volume:
     """Patch of a volume; `fill` outside the scan."""
     if grid.is_exact:
         return _slice_padded(volume, grid, fill)
+    box, grid = grid.surroundings(tuple(volume.shape[1:]))
+    volume = volume[(slice(None), *box)]
     positions = [c + (torch.arange(n) - n // 2) * s for c, n, s in zip(grid.center, grid.shape, grid.step, strict=True)]
     return _sample(_smooth(volume, grid.step, positions), positions, fill)
 
 
 def cut_mask(mask: Mask, grid: PatchGrid) -> Mask:
     """Patch of a mask; empty outside the scan."""
-    return cut(mask.float(), grid) > 0.5
+    if grid.is_exact:
+        return _slice_padded(mask, grid, False)
+    box, local = grid.surroundings(tuple(mask.shape[1:]))
+    return cut(mask[(slice(None), *box)].float(), local) > 0.5
 
 
 def uncut(patch: Volume, grid: PatchGrid, scan_shape: tuple[int, ...]) -> tuple[Volume, tuple[slice, slice, slice]]:
@@ -130,7 +146,7 @@ def uncut_mask(
     return torch.zeros_like(covered, dtype=torch.bool).flatten().index_fill(0, chosen, True).view_as(covered), box
 
 
-def _slice_padded(volume: Volume, grid: PatchGrid, fill: float) -> Volume:
+def _slice_padded(volume: Tensor, grid: PatchGrid, fill: float) -> Tensor:
     patch = volume.new_full((volume.shape[0], *grid.shape), fill)
     start = [c - n // 2 for c, n in zip(grid.center, grid.shape, strict=True)]
     source, target = [slice(None)], [slice(None)]

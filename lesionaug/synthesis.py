@@ -83,7 +83,6 @@ class LesionSynthesizer:
 
     def request(self, scan: Scan, plan: LesionPlan, scale: Scale) -> tuple[RenderRequest, list[PatchGrid]]:
         """What the renderer needs to know of the scan, and where its patches lie."""
-        normalised = scale.normalise(scan.image.float())
         allowed = ((scan.eligible > 0) | scan.lesion_mask) & paintable(scan, plan)
         scaling = model_lengths(scan.spacing_mm, self.renderer.spacing_mm)
         specs = [
@@ -91,9 +90,10 @@ class LesionSynthesizer:
         ]
         grids = [self._grid(scan, spec) for spec in specs]
         near = torch.cat([scan.regions == PERIVENTRICULAR, scan.regions == JUXTACORTICAL])
+        centred = scan.image.float() - scale.center[:, None, None, None]
         lesions = tuple(
             LesionRequest(
-                background=cut(normalised, grid),
+                background=cut(centred, grid) / scale.spread[:, None, None, None],
                 brain=cut_mask(scan.brain, grid),
                 allowed=cut_mask(allowed, grid),
                 near=cut_mask(near, grid),

@@ -166,7 +166,7 @@ def _healthy_centers(scan: LabelledScan, count: int, rng: np.random.Generator) -
 
 def _add(patches: dict, kind: str, source: _Source, lesion: int, grid: PatchGrid, volume_mm3: float) -> None:
     # Everything is cut out of the patch's surroundings: smoothing a whole scan for each patch would take minutes.
-    box, local = _surroundings(grid, source.labels.shape)
+    box, local = grid.surroundings(source.labels.shape)
     image = cut(source.image[(slice(None), *box)], local) if source.scan.channels else torch.zeros(0, *grid.shape)
     label = _lesion_bits(source.labels[box], source.sizes, lesion, local)
     brain = cut_mask(torch.from_numpy(source.scan.brain[box].copy())[None], local)
@@ -182,15 +182,6 @@ def _anatomy_bits(anatomy: np.ndarray | None, box: tuple[slice, ...], grid: Patc
         for bit in (TISSUE, NEAR_VENTRICLES, NEAR_CORTEX):
             bits += bit * cut_mask(torch.from_numpy((anatomy[box] & bit) > 0)[None], grid).byte()
     return bits
-
-
-def _surroundings(grid: PatchGrid, shape: tuple[int, ...]) -> tuple[tuple[slice, ...], PatchGrid]:
-    """Part of the scan that a patch depends on, and the patch's grid in it."""
-    margin = [3 + math.ceil(2 * step) for step in grid.step]
-    wide = grid.box(shape)
-    box = tuple(slice(max(b.start - m, 0), min(b.stop + m, n)) for b, m, n in zip(wide, margin, shape, strict=True))
-    center = triple(c - b.start for c, b in zip(grid.center, box, strict=True))
-    return box, PatchGrid(center, grid.shape, grid.step)
 
 
 def _lesion_bits(labels: np.ndarray, sizes: np.ndarray, lesion: int, grid: PatchGrid) -> Tensor:
