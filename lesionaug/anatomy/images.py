@@ -30,6 +30,7 @@ ENCLOSED_WHITE = 0.7  # such odds for voxels between white ones: small lesions l
 DEEP_GREY = 0.7  # probability in the atlas above which only the look of a lesion makes a voxel eligible
 REACH = 1.5  # reduced voxels around white ones in which the scan's own voxels are looked at
 LEAST_BELIEF = 0.03  # that a voxel may be any tissue, whatever its surroundings
+ENCLOSED = 0.95  # of the surroundings that are white when reduced
 DENOISE_MM = 0.6
 LIKELY = 0.5
 LEAST_PIECE_MM3 = 100.0
@@ -147,8 +148,11 @@ def _likely_tissue(
     priors = np.clip(np.stack(beliefs), LEAST_BELIEF, None)
     priors /= priors.sum(axis=0)
     posterior = model.posterior(values, bias, priors, _picked(grid, maps["lesions"], inside))
+    # Small lesions, and single voxels by chance, look grey where all around is white.
+    enclosed = (_picked(grid, tissue.white.astype(np.float32), inside) > ENCLOSED) & (posterior[FLUID] < 0.5)
     likely = torch.zeros(near_white.shape)
-    likely.view(-1)[inside] = torch.from_numpy(posterior[WHITE] + posterior[LESION])
+    white = posterior[WHITE] + posterior[LESION]
+    likely.view(-1)[inside] = torch.from_numpy(np.where(enclosed, np.maximum(white, 1.01 * LIKELY), white))
     return likely
 
 
