@@ -38,7 +38,6 @@ class Record:
         plan: `LesionPlan.to_dict()`.
         outputs: SHA-256 by file name.
         versions: Of what computed it.
-        threads: Of torch, which decide about the last bits.
     """
 
     inputs: dict[str, InputFile]
@@ -51,7 +50,6 @@ class Record:
     plan: dict[str, Any]
     outputs: dict[str, str]
     versions: dict[str, str]
-    threads: int | None = None
 
     def to_json(self) -> str:
         """Readable, and the same for the same content."""
@@ -68,6 +66,7 @@ class Record:
             fields = json.loads(Path(path).read_text())
             if fields.pop("format") != FORMAT:
                 raise LesionAugError(f"Expected a plan of format {FORMAT}, got another in {path}; update lesionaug")
+            fields.pop("threads", None)  # written when bits depended on them
             inputs = {role: InputFile(**file) for role, file in fields.pop("inputs").items()}
             return cls(inputs=inputs, spacing_mm=tuple(fields.pop("spacing_mm")), **fields)
         except OSError as error:

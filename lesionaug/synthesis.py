@@ -26,6 +26,7 @@ from lesionaug.rendering import (
     patch_zoom,
 )
 from lesionaug.scan import LesionPlan, LesionSpec, Scan
+from lesionaug.threads import torch_threads
 from lesionaug.types import Instances, Mask, Volume
 
 LEAST_COVERED = 0.2
@@ -47,6 +48,7 @@ class LesionSynthesizer:
     prior: LesionPrior
     renderer: Renderer
 
+    @torch_threads(1)
     def plan(self, scan: Scan, generator: torch.Generator, options: PlanOptions | None = None) -> LesionPlan:
         """Draw the lesions of one scan; cheap.
 
@@ -76,6 +78,7 @@ class LesionSynthesizer:
         request, grids = self.request(scan, plan, scale)
         return paste(scan, self.renderer(request, progress), request, grids, scale, paintable(scan, plan))
 
+    @torch_threads(1)
     def request(self, scan: Scan, plan: LesionPlan, scale: Scale) -> tuple[RenderRequest, list[PatchGrid]]:
         """What the renderer needs to know of the scan, and where its patches lie."""
         normalised = scale.normalise(scan.image.float())
@@ -97,11 +100,13 @@ class LesionSynthesizer:
         return PatchGrid.around(spec.center, shape, scan.spacing_mm, spacing_mm, zoom)
 
 
+@torch_threads(1)
 def paintable(scan: Scan, plan: LesionPlan) -> Mask:
     """Voxels that new lesions may change: the brain, and old lesions only if the plan says so."""
     return scan.brain if plan.overlap else scan.brain & ~scan.lesion_mask
 
 
+@torch_threads(1)
 def paste(
     scan: Scan,
     rendered: tuple[RenderedLesion, ...],

@@ -16,6 +16,7 @@ from lesionaug.anatomy.location import location_weight
 from lesionaug.anatomy.morphology import closed
 from lesionaug.anatomy.regions import region_map
 from lesionaug.anatomy.tissue import FLUID, GREY, LESION, WHITE, classify
+from lesionaug.threads import torch_threads
 from lesionaug.types import Mask, Volume, triple
 
 WHITE_ENOUGH = 0.3
@@ -29,6 +30,7 @@ LIKELY_VENTRICLE = 0.15  # probability in the atlas, where fluid of ventricles i
 LEAST_TRUST = 0.25  # weight of a voxel that looks grey
 
 
+@torch_threads(1)
 def anatomy_from_images(
     image: Volume,
     channels: tuple[str, ...],
