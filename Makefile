@@ -4,6 +4,9 @@
 PYTHON ?= python3
 OUTPUT ?= lesionaug-demo
 PYTEST_ARGS ?=
+WORKERS ?= 2
+# Tests of a file share what is expensive to make.
+AT_ONCE := -n $(WORKERS) --dist loadfile
 
 BIN := .venv/bin
 # setuptools lectures on every editable installation.
@@ -15,11 +18,14 @@ PINS := -c constraints.txt
 demo: .venv/.demo
 	$(BIN)/lesionaug demo --output $(OUTPUT) --overwrite
 
+# Threads of torch that spin while they wait for each other would take the cores from other workers.
+test slow test-torchio2: export OMP_NUM_THREADS = 1
+
 test: .venv/.test
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(AT_ONCE) $(PYTEST_ARGS)
 
 slow: .venv/.test
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m slow $(AT_ONCE) $(PYTEST_ARGS)
 
 test-torchio2: .venv-torchio2/.ready
 	.venv-torchio2/bin/python -m pytest tests/integrations/test_torchio2.py $(PYTEST_ARGS)

@@ -13,11 +13,13 @@ from lesionaug.anatomy import Anatomy, anatomy_from_images
 from lesionaug.checks import check_affine, check_intensities, check_known
 from lesionaug.errors import LesionAugError
 from lesionaug.scan import CHANNELS, Scan
+from lesionaug.threads import torch_threads
 from lesionaug.types import Mask
 
 Image = Num[Tensor, "1 i j k"]
 
 
+@torch_threads(1)
 def assemble_scan(
     images: Mapping[str, Image],
     affine: np.ndarray,

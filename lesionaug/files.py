@@ -119,7 +119,6 @@ def plan_files(
         plan=plan.to_dict(),
         outputs={},
         versions=versions(),
-        threads=torch.get_num_threads(),
     )
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lesionaug.errors import LesionAugError
+from lesionaug.threads import torch_threads
 from lesionaug.types import Mask, Volume
 
 MAD_TO_SD = 1.4826  # of a Gaussian
@@ -36,6 +37,7 @@ class Scale:
         return image * self.spread[:, None, None, None] + self.center[:, None, None, None]
 
 
+@torch_threads(1)
 def robust_scale(image: Volume, brain: Mask) -> Scale:
     """Median and median absolute deviation (as a standard deviation) of each channel over the brain.
 

@@ -39,7 +39,6 @@ class Record:
         left_out: Places in the plan of lesions that the gate has left out, from 0.
         outputs: SHA-256 by file name.
         versions: Of what computed it.
-        threads: Of torch, which decide about the last bits.
     """
 
     inputs: dict[str, InputFile]
@@ -52,7 +51,6 @@ class Record:
     plan: dict[str, Any]
     outputs: dict[str, str]
     versions: dict[str, str]
-    threads: int | None = None
     left_out: tuple[int, ...] = ()
 
     def to_json(self) -> str:
@@ -70,6 +68,7 @@ class Record:
             fields = json.loads(Path(path).read_text())
             if fields.pop("format") != FORMAT:
                 raise LesionAugError(f"Expected a plan of format {FORMAT}, got another in {path}; update lesionaug")
+            fields.pop("threads", None)  # written when bits depended on them
             inputs = {role: InputFile(**file) for role, file in fields.pop("inputs").items()}
             places = tuple(fields.pop("left_out", ()))
             return cls(inputs=inputs, spacing_mm=tuple(fields.pop("spacing_mm")), left_out=places, **fields)

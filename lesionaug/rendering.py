@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -24,6 +25,7 @@ from lesionaug.models.base import Inpainter, MaskConditions, MaskGenerator, Pain
 from lesionaug.models.grain import scanner_blur
 from lesionaug.models.growth import grown_parts
 from lesionaug.scan import LesionSpec
+from lesionaug.threads import side_by_side
 from lesionaug.types import Mask, Patches, PatchMasks, Volume
 
 Progress = Callable[[int], None]
@@ -103,7 +105,7 @@ class Renderer(Protocol):
 
 @dataclass(frozen=True)
 class DiffusionRenderer:
-    """Renders in this process.
+    """Renders in this process; on a CPU as many lesions at once as torch has threads, whose number no bit depends on.
 
     Args:
         masks: Draws the lesion masks.
@@ -135,16 +137,17 @@ class DiffusionRenderer:
         i, j, k = (max(sizes) for sizes in zip(*shapes, strict=True))
         return i, j, k
 
-    @torch.inference_mode()
     def __call__(self, request: RenderRequest, progress: Progress | None = None) -> tuple[RenderedLesion, ...]:
         """See `Renderer`."""
         self._check(request)
         rendered: dict[int, RenderedLesion] = {}
-        for indices in _batches(request.lesions, self.max_batch):
-            batch = [request.lesions[index] for index in indices]
-            rendered.update(zip(indices, self._render(batch, request.channels), strict=True))
-            if progress:
-                progress(len(batch))
+        batches = _batches(request.lesions, self.max_batch)
+        at_once = None if torch.device(self.device).type == "cpu" else 1
+        with closing(side_by_side(lambda indices: self._render(request, indices), batches, at_once)) as results:
+            for indices, lesions in zip(batches, results, strict=True):
+                rendered.update(zip(indices, lesions, strict=True))
+                if progress:
+                    progress(len(indices))
         return tuple(rendered[index] for index in range(len(request.lesions)))
 
     def _check(self, request: RenderRequest) -> None:
@@ -155,8 +158,10 @@ class DiffusionRenderer:
                 "leave them out or choose another model"
             )
 
-    def _render(self, batch: Sequence[LesionRequest], channels: tuple[str, ...]) -> list[RenderedLesion]:
+    @torch.inference_mode()
+    def _render(self, request: RenderRequest, indices: Sequence[int]) -> list[RenderedLesion]:
         """Masks are drawn until they pass the gate, a few times at most; what never does is left out."""
+        batch, channels = [request.lesions[index] for index in indices], request.channels
         masks = [torch.zeros_like(lesion.brain) for lesion in batch]
         generators: list[torch.Generator] = [torch.Generator() for _ in batch]
         missing = list(range(len(batch)))

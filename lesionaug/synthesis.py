@@ -26,6 +26,7 @@ from lesionaug.rendering import (
     RenderRequest,
 )
 from lesionaug.scan import LesionPlan, LesionSpec, Scan
+from lesionaug.threads import torch_threads
 from lesionaug.types import Instances, Mask, Volume, triple
 
 COARSE = 0.67  # patch voxels per scan voxel, inverted: 1.5 mm and more
@@ -49,6 +50,7 @@ class LesionSynthesizer:
     prior: LesionPrior
     renderer: Renderer
 
+    @torch_threads(1)
     def plan(self, scan: Scan, generator: torch.Generator, options: PlanOptions | None = None) -> LesionPlan:
         """Draw the lesions of one scan; cheap.
 
@@ -81,6 +83,7 @@ class LesionSynthesizer:
         request, grids = self.request(scan, plan, scale)
         return paste(scan, self.renderer(request, progress), request, grids, scale, paintable(scan, plan))
 
+    @torch_threads(1)
     def request(self, scan: Scan, plan: LesionPlan, scale: Scale) -> tuple[RenderRequest, list[PatchGrid]]:
         """What the renderer needs to know of the scan, and where its patches lie."""
         allowed = ((scan.eligible > 0) | scan.lesion_mask) & paintable(scan, plan)
@@ -115,11 +118,13 @@ def left_out(plan: LesionPlan, instances: Instances) -> tuple[int, ...]:
     return tuple(index for index in range(len(plan)) if index + 1 not in there)
 
 
+@torch_threads(1)
 def paintable(scan: Scan, plan: LesionPlan) -> Mask:
     """Voxels that new lesions may change: the brain, and old lesions only if the plan says so."""
     return scan.brain if plan.overlap else scan.brain & ~scan.lesion_mask
 
 
+@torch_threads(1)
 def paste(
     scan: Scan,
     rendered: tuple[RenderedLesion, ...],

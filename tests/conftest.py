@@ -1,10 +1,15 @@
-"""Shape checks on every annotated function, and the folders of material that is not part of the project."""
+"""One thread, shape checks on every annotated function, and the folders of material that is not part of the project."""
 
 import os
 from pathlib import Path
 
+os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is loaded, here and in every process that a test starts
+
 import pytest
+import torch
 from jaxtyping import install_import_hook
+
+torch.set_num_threads(1)  # should something have loaded torch before
 
 # Where annotations exist at run time and hold for every argument; elsewhere they are for readers and type checkers.
 CHECKED = [

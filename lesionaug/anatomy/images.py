@@ -22,6 +22,7 @@ from lesionaug.anatomy.location import location_weight
 from lesionaug.anatomy.morphology import closed, near
 from lesionaug.anatomy.regions import distance_mm, region_map
 from lesionaug.anatomy.tissue import FLUID, GREY, LESION, WHITE, TissueModel, classify, fit_tissues
+from lesionaug.threads import torch_threads
 from lesionaug.types import Mask, Volume, triple
 
 WHITE_ENOUGH = 0.3
@@ -39,6 +40,7 @@ PLEXUS = 2  # reduced voxels; choroid plexus is thinner than twice as many
 LIKELY_VENTRICLE = 0.15  # probability in the atlas, where fluid of ventricles is all around
 
 
+@torch_threads(1)
 def anatomy_from_images(
     image: Volume,
     channels: tuple[str, ...],

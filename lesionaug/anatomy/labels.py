@@ -12,6 +12,7 @@ from lesionaug.anatomy.location import location_weight
 from lesionaug.anatomy.morphology import filled
 from lesionaug.anatomy.regions import distance_mm, region_map
 from lesionaug.errors import LesionAugError
+from lesionaug.threads import torch_threads
 from lesionaug.types import Mask
 
 _VENTRICLES = (4, 5, 14, 15, 43, 44, 72)
@@ -36,6 +37,7 @@ PARCELS = (1000, 3000)  # of cortex
 MIN_WHITE_MM3 = 1e4
 
 
+@torch_threads(1)
 def anatomy_from_labels(labels: np.ndarray, affine: np.ndarray, lesion_mask: Mask | None = None) -> Anatomy:
     """Brain, eligible white matter and regions of a labelled scan.
 
@@ -58,6 +60,7 @@ def anatomy_from_labels(labels: np.ndarray, affine: np.ndarray, lesion_mask: Mas
     return _anatomy(tissue["brain"], tissue["white"], cerebral, cortex, tissue["infratentorial"], affine, lesion_mask)
 
 
+@torch_threads(1)
 def anatomy_from_white_matter(
     white: np.ndarray, brain: np.ndarray, affine: np.ndarray, lesion_mask: Mask | None = None
 ) -> Anatomy:

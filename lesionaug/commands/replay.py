@@ -41,17 +41,15 @@ class Replay:
         from lesionaug.files import read_scan
         from lesionaug.folders import complete_folder
         from lesionaug.record import Record
-        from lesionaug.threads import torch_threads
 
         record = Record.read(self.plan)
         home = self.plan.expanduser().absolute().parent
         output = self.output.expanduser().absolute() if self.output else home
         paths = _checked_inputs(record, home)
         with complete_folder(output, overwrite=self.overwrite or _is_untouched(record, output)) as folder:
-            with torch_threads(record.threads):
-                with spinner("reading the scan, looking for white matter"):
-                    files = read_scan(paths)
-                _, after = render_into(_from(record, home, output), files, folder)
+            with spinner("reading the scan, looking for white matter"):
+                files = read_scan(paths)
+            _, after = render_into(_from(record, home, output), files, folder)
             changed = _changed(record, folder)
             lines = describe(record, files.scan, after)
         print("\n".join([*lines, f"wrote   {output}: {'not all' if changed else 'all'} bytes as before"]))
@@ -107,7 +105,7 @@ def _warn(changed: list[str], record: Record) -> None:
     differing = [f"{name} {then.get(name)} then, {now[name]} now" for name in now if now[name] != then.get(name)]
     warnings.warn(
         f"Expected the same bytes, got others in {', '.join(changed)}; "
-        f"{'; '.join(differing) or 'same versions, so another machine, device or number of threads'}",
+        f"{'; '.join(differing) or 'same versions, so another machine or device'}",
         LesionAugWarning,
         stacklevel=2,
     )

@@ -32,7 +32,7 @@ class Serve:
         max_batch: Lesions per network call: 16 on a GPU, 1 on a CPU, unless told otherwise.
         max_wait_ms: How long a lesion waits for others to share a call.
         padded: Fill up every batch, so that a lesion's bits do not depend on what shares its batch.
-        threads: Of the processor; with one, lesions made on a CPU have the bits that loader workers give them.
+        threads: Lesions rendered at once on a CPU, each by one thread.
         address: Folder to serve at, which only you may enter; LESIONAUG_SERVER, or one for all your servers.
         status: Only say what the server at this address has done.
     """

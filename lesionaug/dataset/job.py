@@ -38,7 +38,7 @@ class Job:
         layout, make = layout_named(self.settings.layout), produce_pair if self.settings.changes else produce
         try:
             if not self.has(case):
-                with torch_threads(1):  # or bytes would depend on the machine's cores
+                with torch_threads(1):  # cores are for other workers
                     product = make(case, self.settings, binary_label=layout.binary_label)
                 commit(self.out, layout, case, product, self.settings)
             forget_failure(self.out, case.name)

@@ -52,7 +52,7 @@ class Batching:
         max_batch: Lesions per call.
         max_wait_ms: How long a lesion waits for company.
         padded: Fill up every batch to `max_batch`, so that a lesion's bits do not depend on what shares its batch.
-        threads: Of the processor. On a CPU a lesion's bits depend on it; torch's loader workers have one.
+        threads: Lesions rendered at once on a CPU, each by one thread.
 
     Raises:
         LesionAugError: A number is out of range.

@@ -81,7 +81,8 @@ def test_each_visit_replays(visit, pairs, tmp_path, capsys):
         assert (tmp_path / "again" / name).read_bytes() == (pairs / line["files"][f"{visit}/{name}"]).read_bytes()
 
 
-@pytest.mark.parametrize("how", ["parts", pytest.param("workers", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["parts", "workers"])
 def test_anybody_makes_the_same_bytes(how, patients, pairs, tmp_path, capsys):
     calls = [("--workers", 8)] if how == "workers" else [("--num-parts", 3, "--part-id", part) for part in (1, 0, 2)]
     for words in calls:

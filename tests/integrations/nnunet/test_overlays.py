@@ -233,7 +233,9 @@ def test_a_training_takes_what_is_prepared_if_nothing_else_is_asked_for(workplac
     assert {line["case"] for line in lines} <= set(workplace.names[1:]), "the first is validated on"
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize(
+    "method", ["fork", *(pytest.param(name, marks=pytest.mark.slow) for name in ("spawn", "forkserver"))]
+)
 def test_workers_of_every_kind_load_the_same(workplace, method):
     dataset = with_overlays(workplace.dataset(), workplace.open(), always)
     context = multiprocessing.get_context(method)
