@@ -16,7 +16,7 @@ class PlanOptions:
         num_lesions: Number of lesions, or a `(low, high)` range to draw it from.
         load_ml: Total volume to add, or a range to draw it from; excludes `num_lesions`.
         diameter_mm: Range of the diameter of the ball of equal volume.
-        regions: Names from `lesionaug.scan.REGIONS`.
+        regions: Names from `lesionaug.scan.REGIONS`, or one of them.
         contrast: Factor on the drawn contrast, or a range to draw it from.
         overlap: Whether new lesions may touch old ones.
         halo: Whether the partial volume of a lesion may be painted around its label, as it lies around real ones.
@@ -29,7 +29,7 @@ class PlanOptions:
     num_lesions: int | tuple[int, int] | None = None
     load_ml: float | tuple[float, float] | None = None
     diameter_mm: tuple[float, float] | None = None
-    regions: tuple[str, ...] | None = None
+    regions: tuple[str, ...] | str | None = None
     contrast: float | tuple[float, float] = 1.0
     overlap: bool = False
     halo: bool = False
@@ -42,6 +42,8 @@ class PlanOptions:
         _check_range("load_ml", self.load_ml, "above 0", lambda value: value > 0)
         _check_range("diameter_mm", self.diameter_mm, "above 0", lambda value: value > 0)
         _check_range("contrast", self.contrast, "above 0", lambda value: value > 0)
+        if isinstance(self.regions, str):
+            object.__setattr__(self, "regions", (self.regions,))  # the class is frozen
         unknown = set(self.regions or ()) - set(REGIONS)
         if unknown or (self.regions is not None and not self.regions):
             got = ", ".join(sorted(unknown)) or "none"

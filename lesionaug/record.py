@@ -28,7 +28,7 @@ class Record:
     """Content of `plan.json`.
 
     Args:
-        inputs: By role: `flair`, `t1w`, `t2w`, `lesions`, `eligible`, `labels`.
+        inputs: By role: `flair`, `t1w`, `t2w`, `lesions`, `eligible`, `labels`, `brain`.
         spacing_mm: Voxel size of the scan.
         seed: What the plan was drawn from.
         options: `PlanOptions` as a dictionary.
@@ -39,6 +39,7 @@ class Record:
         outputs: SHA-256 by file name.
         versions: Of what computed it.
         threads: Of torch, which decide about the last bits.
+        lesion_value: Value of lesions in a label of several classes.
     """
 
     inputs: dict[str, InputFile]
@@ -52,6 +53,7 @@ class Record:
     outputs: dict[str, str]
     versions: dict[str, str]
     threads: int | None = None
+    lesion_value: float | None = None
 
     def to_json(self) -> str:
         """Readable, and the same for the same content."""

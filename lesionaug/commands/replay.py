@@ -50,7 +50,7 @@ class Replay:
         with complete_folder(output, overwrite=self.overwrite or _is_untouched(record, output)) as folder:
             with torch_threads(record.threads):
                 with spinner("reading the scan, looking for white matter"):
-                    files = read_scan(paths)
+                    files = read_scan(paths, record.lesion_value)
                 after = render_into(_from(record, home, output), files, folder)
             changed = _changed(record, folder)
             lines = describe(record, files.scan, after)
