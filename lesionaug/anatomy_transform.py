@@ -22,7 +22,7 @@ class AddAnatomy(Transform):
     Args:
         images: As for `SyntheticMSLesion`.
         label: Of existing lesions; may be missing in the subject.
-        name: Of the image that is added.
+        anatomy: Name of the image that is added.
         eligible: As for `SyntheticMSLesion`.
         brain_mask: As for `SyntheticMSLesion`.
         lesion_value: As for `SyntheticMSLesion`.
@@ -45,7 +45,7 @@ class AddAnatomy(Transform):
         self,
         images: Mapping[str, str] | Sequence[str] = IMAGES,
         label: str = "lesion",
-        name: str = "anatomy",
+        anatomy: str = "anatomy",
         *,
         eligible: str | None = None,
         brain_mask: str | None = None,
@@ -53,17 +53,17 @@ class AddAnatomy(Transform):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.images, self.label, self.name = images_by_channel(images), label, name
+        self.images, self.label, self.anatomy = images_by_channel(images), label, anatomy
         self.eligible, self.brain_mask, self.lesion_value = eligible, brain_mask, lesion_value
         self.keys = SubjectKeys(
             self.images, label, eligible, create_label=True, brain_mask=brain_mask, lesion_value=lesion_value
         )
-        self.args_names = ["images", "label", "name", "eligible", "brain_mask", "lesion_value"]
+        self.args_names = ["images", "label", "anatomy", "eligible", "brain_mask", "lesion_value"]
 
     def apply_transform(self, subject: tio.Subject) -> tio.Subject:
         """Find it, and add it."""
         with np.errstate(**FLOATING):
             parts = self.keys.parts(subject, self.images.values())
             volume = parts.found_anatomy
-        subject.add_image(tio.LabelMap(tensor=volume, affine=parts.affine), self.name)
+        subject.add_image(tio.LabelMap(tensor=volume, affine=parts.affine), self.anatomy)
         return subject

@@ -9,7 +9,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-
 from torch import Tensor
 
 from lesionaug.anatomy import Anatomy, carried, uncarried
@@ -21,7 +20,6 @@ from lesionaug.fingerprint import fingerprint
 from lesionaug.planning import in_regions
 from lesionaug.scan import Scan
 from lesionaug.variants import VoxelChange, changed_voxels, put_voxels
-
 
 LEAST_BRAIN_ML = 20.0
 """In a crop; intensities are measured against the brain that it shows."""

@@ -76,9 +76,7 @@ class ItemKeys:
             role: None if key is None else self._map(item, key, first, several=role == "anatomy")
             for role, key in (("eligible", self.eligible), ("brain_mask", self.brain_mask), ("anatomy", self.anatomy))
         }
-        return ScanParts(
-            images, _affine(first), label, name=str(self.label), lesion_value=self.lesion_value, **maps
-        )
+        return ScanParts(images, _affine(first), label, name=str(self.label), lesion_value=self.lesion_value, **maps)
 
     def written(self, item: Mapping[Hashable, Any], parts: ScanParts, change: VoxelChange) -> Item:
         """A dictionary whose images and label have the new lesions; the tensors of the one given stay as they are."""

@@ -16,7 +16,7 @@ from lesionaug.anatomy.credible import check_fit, measure_fit
 from lesionaug.anatomy.grids import ReducedGrid
 from lesionaug.anatomy.location import location_weight
 from lesionaug.anatomy.looks import warn_of_t1w
-from lesionaug.anatomy.morphology import closed
+from lesionaug.anatomy.morphology import closed, filled
 from lesionaug.anatomy.regions import region_map
 from lesionaug.anatomy.tissue import FLUID, GREY, LESION, WHITE, classify
 from lesionaug.types import Mask, Volume, triple
@@ -61,7 +61,7 @@ def anatomy_from_images(
     grid = ReducedGrid.of(triple(image.shape[1:]), affine)
     reduced = np.stack([reduced_image(grid, channel) for channel in image])
     brain, placed = brain_of(reduced, grid, packaged_atlas(), brain_mask)
-    check_fit(measure_fit(reduced, brain, grid.affine, placed, packaged_atlas()))
+    check_fit(measure_fit(reduced, filled(brain), grid.affine, placed, packaged_atlas()))
     grid, box = grid.cropped(brain)
     brain, reduced = brain[box], reduced[(slice(None), *box)]
     old = np.zeros(brain.shape, bool) if lesion_mask is None else grid.reduce(grid.orient(lesion_mask[0])) > 0

@@ -1,4 +1,4 @@
-"""Whether an image looks like what it is called: a T1w that is given as FLAIR would get lesions as bright as its fat."""
+"""Whether an image looks like what it is called: in a T1w that is given as FLAIR, lesions would be as bright as fat."""
 
 from __future__ import annotations
 
