@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _HOME = {
+    "AddAnatomy": "lesionaug.anatomy_transform",
     "LesionPlan": "lesionaug.scan",
     "LesionSpec": "lesionaug.scan",
     "Scan": "lesionaug.scan",
@@ -28,6 +29,7 @@ _HOME = {
 }
 
 __all__ = [
+    "AddAnatomy",
     "LesionAugmenter",
     "LesionPlan",
     "LesionPrior",
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from lesionaug.anatomy_transform import AddAnatomy
     from lesionaug.augmenter import LesionAugmenter, lesion_augmenter
     from lesionaug.plan_options import PlanOptions
     from lesionaug.prior import LesionPrior

@@ -11,11 +11,13 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
-from lesionaug.errors import LesionAugError, LesionAugWarning
+from lesionaug.checks import check_known
+from lesionaug.errors import BadScanError, LesionAugError, LesionAugWarning
+from lesionaug.fingerprint import fingerprint
 from lesionaug.loaded import ModelChoice, loaded_prior, loaded_synthesizer
 from lesionaug.plan_options import PlanOptions
 from lesionaug.scan import LesionPlan
@@ -35,6 +37,8 @@ from lesionaug.variants import (
 
 Draw = Callable[[int], int]
 """A random integer from 0 to below a number, out of the host's own generator."""
+
+OnBadScan = Literal["error", "skip"]
 
 SEEDS = 2**31
 """As many as every host's generator can tell apart."""
@@ -97,6 +101,7 @@ class LesionAugmenter:
         options: What is not left to the prior.
         prior: File of the prior, or the packaged one.
         variants: Sets of lesions per scan when there is a cache.
+        on_bad_scan: Whether a scan that cannot be worked with is an `error`, or is left as it is, with a warning.
 
     Raises:
         LesionAugError: No variant, or a policy that needs a cache without one.
@@ -106,8 +111,10 @@ class LesionAugmenter:
     options: PlanOptions = field(default_factory=PlanOptions)
     prior: str | None = None
     variants: int = 20
+    on_bad_scan: OnBadScan = "error"
 
     def __post_init__(self) -> None:
+        check_known("policy on_bad_scan", [self.on_bad_scan], get_args(OnBadScan))
         if self.variants < 1:
             raise LesionAugError(f"Expected 1 variant or more, got {self.variants}; leave it out for 20")
         if self.rendering.patience.on_late == "cache" and self.rendering.cached is None:
@@ -126,10 +133,13 @@ class LesionAugmenter:
         return self.rendered(parts, self.drawn(parts, draw), draw)
 
     def drawn(self, parts: ScanParts, draw: Draw) -> LesionPlan:
-        """A plan: one of the variants where there is a cache, and else a new one."""
-        if self.rendering.cached is None:
-            return self._planned(parts, draw(SEEDS))
-        return self.variant(parts, draw(self.variants))
+        """A plan: one of the variants where there is a cache, and else a new one; none for a scan to be skipped."""
+        number = draw(SEEDS if self.rendering.cached is None else self.variants)
+        try:
+            return self._planned(parts, number) if self.rendering.cached is None else self.variant(parts, number)
+        except BadScanError as error:
+            self._skip(parts, error)
+            return LesionPlan()
 
     def rendered(self, parts: ScanParts, plan: LesionPlan, draw: Draw) -> tuple[LesionPlan, VoxelChange]:
         """What rendering a plan changes; another plan, if the render server is late or fails and the policy says so."""
@@ -166,14 +176,33 @@ class LesionAugmenter:
         if self.rendering.cached is None:
             raise LesionAugError("Expected a cache to fill, got none; name its folder: cache='...'")
         for variant in range(self.variants):
-            plan = self.variant(parts, variant)
+            try:
+                plan = self.variant(parts, variant)
+            except BadScanError as error:
+                self._skip(parts, error)
+                return
             new = not self.rendering.is_there(parts, plan)
             if new:
                 self.rendering.change(parts, plan)
             yield new
 
     def _planned(self, parts: ScanParts, seed: int) -> LesionPlan:
+        if not parts.has_room(self.options.regions):
+            return LesionPlan()
         return loaded_prior(self.prior).sample(parts.scan, torch.Generator().manual_seed(seed), self.options)
+
+    def _skip(self, parts: ScanParts, error: BadScanError) -> None:
+        """Warn, once for each scan in a process.
+
+        Raises:
+            BadScanError: That is not what was asked for.
+        """
+        if self.on_bad_scan != "skip":
+            raise error
+        scan = "".join(map(fingerprint, parts.images.values()))
+        if scan not in _SKIPPED:
+            _SKIPPED.add(scan)
+            warnings.warn(f"A scan gets no lesions. {error}", LesionAugWarning, stacklevel=2)
 
     def _key(self, parts: ScanParts, variant: int) -> str:
         return plan_key(parts.content, self.options, self.prior, self.rendering.choice, variant)
@@ -198,6 +227,10 @@ class LesionAugmenter:
             payload = self.rendering.cached.found(self._key(parts, variant))
             if payload is not None and self.rendering.is_there(parts, plan_from_bytes(payload)):
                 yield plan_from_bytes(payload)
+
+
+_SKIPPED: set[str] = set()
+"""Fingerprints of scans about which this process has warned."""
 
 
 def lesion_rendering(
@@ -248,6 +281,7 @@ def lesion_augmenter(
     gate: bool = True,
     prior: str | Path | None = None,
     variants: int = 20,
+    on_bad_scan: OnBadScan = "error",
     **rendering: Any,
 ) -> LesionAugmenter:
     """Both halves from a transform's arguments.
@@ -267,6 +301,8 @@ def lesion_augmenter(
             could see, wires, labels over tissue as bright as the lesion.
         prior: File written by `lesionaug prior fit`.
         variants: Sets of lesions per scan when there is a `cache`.
+        on_bad_scan: What to do with a scan that cannot be worked with (no brain is found, or it does not fit the atlas;
+            NaN; a label of several classes): `error`, or `skip`: leave it as it is, and warn once.
         **rendering: As for `lesion_rendering`.
 
     Raises:
@@ -282,7 +318,7 @@ def lesion_augmenter(
         halo=halo,
         gate=gate,
     )
-    return LesionAugmenter(lesion_rendering(**rendering), options, plain_path(prior), variants)
+    return LesionAugmenter(lesion_rendering(**rendering), options, plain_path(prior), variants, on_bad_scan)
 
 
 def plain_path(path: str | Path | None) -> str | None:

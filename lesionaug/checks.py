@@ -109,30 +109,37 @@ def check_same_grid(
         )
 
 
-def binary_mask(label: np.ndarray, what: str) -> tuple[np.ndarray, float]:
+def binary_mask(label: np.ndarray, what: str, value: float | None = None) -> tuple[np.ndarray, float]:
     """Where a label is set, and the value that it is set to.
 
     Args:
-        label: Two values at most, one of them 0.
+        label: Two values at most, one of them 0; any, if it is said which of them is lesion.
         what: The image, for the message.
+        value: Of lesions.
 
     Returns:
         Boolean mask, and the value of the foreground: 1 where there is none.
 
     Raises:
-        LesionAugError: The label has other values.
+        LesionAugError: The label has other values, and it is not said which of them is lesion; or that is said to be 0.
 
     Example:
         >>> binary_mask(np.array([0, 255]), "lesion")
         (array([False,  True]), 255.0)
+        >>> binary_mask(np.array([0, 1, 2]), "tissues", value=2)
+        (array([False, False,  True]), 2.0)
     """
+    if value is not None:
+        if value == 0 or not np.isfinite(value):
+            raise LesionAugError(f"Expected a lesion_value other than 0, got {value:g}; 0 is what is no lesion")
+        return label == value, float(value)
     mask = label != 0
     values = np.unique(label[mask])
     if len(values) > 1 or not np.isfinite(values).all():
         got = ", ".join(f"{value:g}" for value in values[:5])
         raise LesionAugError(
             f"Expected a binary label, 0 and one other value, got {got}{', ...' if len(values) > 5 else ''} in {what}; "
-            "threshold it or choose one label"
+            "threshold it, or say which value is lesion: lesion_value=..., --lesion-value"
         )
     return mask, float(values[0]) if len(values) else 1.0
 

@@ -22,7 +22,7 @@ from lesionaug.rendering import Progress
 from lesionaug.scan import CHANNELS, LesionPlan, Scan
 from lesionaug.synthesis import left_out
 
-LESIONS, ELIGIBLE, LABELS = "lesions", "eligible", "labels"
+LESIONS, ELIGIBLE, LABELS, BRAIN = "lesions", "eligible", "labels", "brain"
 """Roles of input files besides the channels."""
 
 
@@ -34,11 +34,13 @@ class ScanFiles:
         images: By channel.
         lesions: Label of the existing lesions; empty where no file was given.
         scan: What the synthesiser sees of them.
+        lesion_value: Value of lesions in a label of several classes.
     """
 
     images: dict[str, NiftiImage]
     lesions: NiftiImage
     scan: Scan
+    lesion_value: float | None = None
 
     @property
     def affine(self) -> np.ndarray:
@@ -53,15 +55,16 @@ class ScanFiles:
             f"{channel}.nii.gz": nifti_bytes(self.images[channel], values.numpy(), changed)
             for channel, values in zip(after.channels, after.image, strict=True)
         }
-        _, foreground = binary_mask(self.lesions.data, self.lesions.name)
+        _, foreground = binary_mask(self.lesions.data, self.lesions.name, self.lesion_value)
         return {**files, "lesion.nii.gz": nifti_bytes(self.lesions, np.full(new.shape, foreground), new)}
 
 
-def read_scan(paths: Mapping[str, Path]) -> ScanFiles:
+def read_scan(paths: Mapping[str, Path], lesion_value: float | None = None) -> ScanFiles:
     """A scan from NIfTI files.
 
     Args:
-        paths: By role: channels, and `lesions`, `eligible` and `labels` where there are any.
+        paths: By role: channels, and `lesions`, `eligible`, `labels` and `brain` where there are any.
+        lesion_value: Value of lesions in a label of several classes.
 
     Raises:
         LesionAugError: No image, or files that cannot be read, used or do not match.
@@ -70,10 +73,9 @@ def read_scan(paths: Mapping[str, Path]) -> ScanFiles:
     if not images:
         raise LesionAugError("Expected at least one image, got none; give --flair or --t1w")
     like = next(iter(images.values()))
-    lesions, mask = read_mask(paths[LESIONS]) if LESIONS in paths else _no_lesions(like)
-    eligible = read_nifti(paths[ELIGIBLE]) if ELIGIBLE in paths else None
-    labels = read_nifti(paths[LABELS]) if LABELS in paths else None
-    for image in (*images.values(), lesions, eligible, labels):
+    lesions, mask = read_mask(paths[LESIONS], lesion_value) if LESIONS in paths else _no_lesions(like)
+    eligible, labels, brain = (read_nifti(paths[role]) if role in paths else None for role in (ELIGIBLE, LABELS, BRAIN))
+    for image in (*images.values(), lesions, eligible, labels, brain):
         if image is not None:
             image.check_same_grid(like)
     scan = assemble_scan(
@@ -82,8 +84,9 @@ def read_scan(paths: Mapping[str, Path]) -> ScanFiles:
         torch.from_numpy(mask)[None],
         eligible=None if eligible is None else torch.from_numpy(eligible.data)[None],
         anatomy=None if labels is None else anatomy_from_labels(labels.data.astype(np.int32), like.affine),
+        brain_mask=None if brain is None else torch.from_numpy(brain.data)[None],
     )
-    return ScanFiles(images, lesions, scan)
+    return ScanFiles(images, lesions, scan, lesion_value)
 
 
 def plan_files(
@@ -119,6 +122,7 @@ def plan_files(
         plan=plan.to_dict(),
         outputs={},
         versions=versions(),
+        lesion_value=files.lesion_value,
     )
 
 

@@ -80,14 +80,18 @@ def read_intensities(path: str | Path) -> NiftiImage:
     return image
 
 
-def read_mask(path: str | Path) -> tuple[NiftiImage, np.ndarray]:
-    """A NIfTI file with a binary label, and where it is set.
+def read_mask(path: str | Path, value: float | None = None) -> tuple[NiftiImage, np.ndarray]:
+    """A NIfTI file with a label, and where it is set.
+
+    Args:
+        path: Of the file.
+        value: That counts, in a label of several classes.
 
     Raises:
         LesionAugError: As `read_nifti`, and for a label with other values.
     """
     image = read_nifti(path)
-    return image, binary_mask(image.data, image.name)[0]
+    return image, binary_mask(image.data, image.name, value)[0]
 
 
 def nifti_bytes(image: NiftiImage, data: np.ndarray, where: np.ndarray) -> bytes:

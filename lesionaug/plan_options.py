@@ -53,7 +53,7 @@ class PlanOptions:
     def __post_init__(self) -> None:
         """Check what was asked for."""
         if isinstance(self.regions, str):
-            object.__setattr__(self, "regions", (self.regions,))
+            object.__setattr__(self, "regions", (self.regions,))  # the class is frozen
         if self.num_lesions is not None and self.load_ml is not None:
             raise LesionAugError("Expected num_lesions or load_ml, got both; leave one out")
         if self.num_lesions != PATIENTS:

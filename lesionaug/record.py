@@ -28,7 +28,7 @@ class Record:
     """Content of `plan.json`.
 
     Args:
-        inputs: By role: `flair`, `t1w`, `t2w`, `lesions`, `eligible`, `labels`.
+        inputs: By role: `flair`, `t1w`, `t2w`, `lesions`, `eligible`, `labels`, `brain`.
         spacing_mm: Voxel size of the scan.
         seed: What the plan was drawn from.
         options: `PlanOptions` as a dictionary.
@@ -39,6 +39,7 @@ class Record:
         left_out: Places in the plan of lesions that the gate has left out, from 0.
         outputs: SHA-256 by file name.
         versions: Of what computed it.
+        lesion_value: Value of lesions in a label of several classes.
     """
 
     inputs: dict[str, InputFile]
@@ -51,6 +52,7 @@ class Record:
     plan: dict[str, Any]
     outputs: dict[str, str]
     versions: dict[str, str]
+    lesion_value: float | None = None
     left_out: tuple[int, ...] = ()
 
     def to_json(self) -> str:

@@ -32,6 +32,9 @@ class RenderMSLesions(IntensityTransform):
         device: Likewise.
         num_steps: Likewise.
         create_label: Likewise.
+        brain_mask: Likewise.
+        anatomy: Likewise.
+        lesion_value: Likewise.
         cache: Likewise; it keeps what rendering this plan changes in a scan.
         cache_only: Likewise.
         cache_gb: Likewise.
@@ -55,6 +58,9 @@ class RenderMSLesions(IntensityTransform):
         device: str = "cpu",
         num_steps: int | None = None,
         create_label: bool = False,
+        brain_mask: str | None = None,
+        anatomy: str | None = None,
+        lesion_value: float | None = None,
         cache: str | None = None,
         cache_only: bool = False,
         cache_gb: float | None = None,
@@ -65,14 +71,16 @@ class RenderMSLesions(IntensityTransform):
         self.digests = dict(digests or {})
         self.images = dict(images)
         self.label, self.eligible, self.create_label = label, eligible, create_label
+        self.brain_mask, self.anatomy, self.lesion_value = brain_mask, anatomy, lesion_value
         self.model, self.diffmask, self.lefusion = model, diffmask, lefusion
         self.device, self.num_steps = device, num_steps
         self.cache, self.cache_only, self.cache_gb = cache, cache_only, cache_gb
         self.args_names = [
             *("plan", "digests", "images", "label", "eligible", "model", "diffmask", "lefusion"),
-            *("device", "num_steps", "create_label", "cache", "cache_only", "cache_gb"),
+            *("device", "num_steps", "create_label", "brain_mask", "anatomy", "lesion_value"),
+            *("cache", "cache_only", "cache_gb"),
         ]
-        self.keys = SubjectKeys(self.images, label, eligible, create_label)
+        self.keys = SubjectKeys(self.images, label, eligible, create_label, brain_mask, anatomy, lesion_value)
         # With all the patience there is: a replay is not in a hurry.
         self.rendering = lesion_rendering(
             model=model,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,7 @@ import torchio as tio
 
 from lesionaug.checks import check_known, check_same_grid
 from lesionaug.errors import LesionAugError
+from lesionaug.layouts.core import channel_of
 from lesionaug.scan import CHANNELS
 from lesionaug.scan_parts import ScanParts
 from lesionaug.variants import VoxelChange, put_voxels
@@ -23,10 +24,13 @@ class ImageNames:
     """What TorchIO's users call their images, in subjects (1.x) and in batches (2).
 
     Args:
-        images: Channel to image.
+        images: Channel to image, or images whose names tell their channels.
         label: Lesion label.
         eligible: Map of where lesions may be centred, if there is one.
         create_label: Whether to add an empty label where there is none.
+        brain_mask: Brain mask, if there is one.
+        anatomy: What `AddAnatomy` added, if it did.
+        lesion_value: Value that stands for lesions in a label of several classes.
 
     Raises:
         LesionAugError: An unknown channel, or no image.
@@ -36,11 +40,41 @@ class ImageNames:
     label: str = "lesion"
     eligible: str | None = None
     create_label: bool = False
+    brain_mask: str | None = None
+    anatomy: str | None = None
+    lesion_value: float | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.images, Mapping):
+            object.__setattr__(self, "images", images_by_channel(self.images))  # the class is frozen
         check_known("channel", self.images, CHANNELS)
         if not self.images:
             raise LesionAugError(f"Expected at least one image, got none; name one: images={IMAGES}")
+
+
+def images_by_channel(images: Mapping[str, str] | Sequence[str] | str) -> dict[str, str]:
+    """Channel to image.
+
+    Args:
+        images: This already, or names that tell the channel.
+
+    Raises:
+        LesionAugError: A name does not, or two tell the same.
+
+    Example:
+        >>> images_by_channel(["flair", "T1"])
+        {'flair': 'flair', 't1w': 'T1'}
+    """
+    if isinstance(images, Mapping):
+        return dict(images)
+    names = [images] if isinstance(images, str) else list(images)
+    channels = [channel_of(name) for name in names]
+    if None in channels or len(set(channels)) < len(channels):
+        raise LesionAugError(
+            f"Expected names that tell the channel ({', '.join(CHANNELS)}), each once, got {', '.join(names)}; "
+            "say which is which: images={'flair': ...}"
+        )
+    return {str(channel): name for channel, name in zip(channels, names, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -65,6 +99,9 @@ class SubjectKeys(ImageNames):
             label=self._label(subject, like).data,
             eligible=_on_grid(subject, self.eligible, like).data if self.eligible else None,
             name=self.label,
+            brain_mask=_on_grid(subject, self.brain_mask, like).data if self.brain_mask else None,
+            anatomy=_on_grid(subject, self.anatomy, like, several=True).data if self.anatomy else None,
+            lesion_value=self.lesion_value,
         )
 
     def write(self, subject: tio.Subject, parts: ScanParts, change: VoxelChange, *, in_place: bool) -> None:
@@ -76,11 +113,13 @@ class SubjectKeys(ImageNames):
             change: New lesions.
             in_place: Whether the voxels in memory are this subject's alone.
         """
+        if self.label not in subject:
+            subject.add_image(tio.LabelMap(tensor=parts.label, affine=parts.affine), self.label)
+        if not len(change.indices):
+            return
         for channel, values in change.values.items():
             image = _image(subject, self.images[channel])
             _put(image, change.indices, torch.from_numpy(values), subject, in_place)
-        if self.label not in subject:
-            subject.add_image(tio.LabelMap(tensor=parts.label, affine=parts.affine), self.label)
         _put(_image(subject, self.label), change.lesions, torch.tensor(parts.lesions[1]), subject, in_place)
 
     def with_label(self, subject: tio.Subject) -> tio.Subject:
@@ -137,10 +176,10 @@ def _put(image: tio.Image, indices: np.ndarray, values: torch.Tensor, subject: t
         image.set_data(written)
 
 
-def _on_grid(subject: tio.Subject, name: str, like: tio.Image) -> tio.Image:
+def _on_grid(subject: tio.Subject, name: str, like: tio.Image, *, several: bool = False) -> tio.Image:
     """An image of the subject whose voxels are those of another."""
     image = _image(subject, name)
-    if image.data.shape[0] != 1:
+    if image.data.shape[0] != 1 and not several:
         raise LesionAugError(f"Expected a 3-D image, got {image.data.shape[0]} volumes in {name!r}; choose one of them")
     check_same_grid(image.spatial_shape, image.affine, repr(name), like.spatial_shape, like.affine, "the first image")
     return image

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 import torchio as tio
 
-from lesionaug.augmenter import lesion_augmenter, plain_path
+from lesionaug.augmenter import OnBadScan, lesion_augmenter, plain_path
 from lesionaug.render_transform import FLOATING, RenderMSLesions
 from lesionaug.scan import LesionPlan
 from lesionaug.scan_parts import ScanParts
 from lesionaug.serving.late import OnLate
-from lesionaug.subjects import IMAGES, SubjectKeys
+from lesionaug.subjects import IMAGES, SubjectKeys, images_by_channel
 from lesionaug.torchio1 import IntensityTransform, RandomTransform
 
 __all__ = ["RenderMSLesions", "SyntheticMSLesion"]
@@ -40,8 +40,9 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
     the same each time, or no scan is ever seen twice: put random transforms after it.
 
     Args:
-        images: Channel (`flair`, `t1w`, `t2w`) to the name of the image in the subject.
-        label: Name of the binary lesion label in the subject.
+        images: Channel (`flair`, `t1w`, `t2w`) to the name of the image in the subject, or a list of names that tell
+            the channel.
+        label: Name of the lesion label in the subject: 0 and one other value, or several with `lesion_value`.
         num_lesions: Number of lesions, or a `(low, high)` range to draw it from, 1 to 10 if nothing is given;
             `"patients"` draws whole patients' numbers and sizes.
         load_ml: Total lesion volume to add in ml, or a range; excludes `num_lesions`.
@@ -56,6 +57,12 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
             could see, wires, labels over tissue as bright as the lesion.
         eligible: Name of a map in the subject: relative probability that a lesion is centred at a voxel. Without it
             the map is found in the images at every call.
+        brain_mask: Name of a brain mask in the subject (brain tissue and ventricles, not 0), taken as it is. Without it
+            the brain is found in the images.
+        anatomy: Name of what `AddAnatomy` has added to the subject before it was cropped.
+        lesion_value: Which value of a label of several classes is lesion; new lesions get it, other voxels keep theirs.
+        on_bad_scan: What to do with a scan that cannot be worked with (no brain is found, or it does not fit the atlas;
+            NaN; a label of several classes): `error`, or `skip`: leave it as it is, and warn once.
         model: Packaged pair of models: `default` (diffusion) or `parametric` (the baseline without a network).
         diffmask: Folder of another mask model.
         lefusion: Folder of another inpainting model.
@@ -89,7 +96,7 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
 
     def __init__(
         self,
-        images: Mapping[str, str] = IMAGES,
+        images: Mapping[str, str] | Sequence[str] = IMAGES,
         label: str = "lesion",
         *,
         num_lesions: int | tuple[int, int] | Literal["patients"] | None = None,
@@ -101,6 +108,10 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
         halo: bool = True,
         gate: bool = True,
         eligible: str | None = None,
+        brain_mask: str | None = None,
+        anatomy: str | None = None,
+        lesion_value: float | None = None,
+        on_bad_scan: OnBadScan = "error",
         model: str = "default",
         diffmask: str | Path | None = None,
         lefusion: str | Path | None = None,
@@ -120,7 +131,9 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
         models = {"model": model, "diffmask": plain_path(diffmask), "lefusion": plain_path(lefusion)}
         work = {"device": str(device), "num_steps": num_steps}
         kept = {"cache": plain_path(cache), "cache_only": cache_only, "cache_gb": cache_gb}
-        names = {"images": dict(images), "label": label, "eligible": eligible, "create_label": create_label}
+        names = {"images": images_by_channel(images), "label": label, "eligible": eligible}
+        names |= {"create_label": create_label, "brain_mask": brain_mask, "anatomy": anatomy}
+        names |= {"lesion_value": lesion_value}
         self.keys = SubjectKeys(**names)
         self.augmenter = lesion_augmenter(
             num_lesions=num_lesions,
@@ -133,6 +146,7 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
             gate=gate,
             prior=prior,
             variants=variants,
+            on_bad_scan=on_bad_scan,
             on_late=on_late,
             deadline_s=deadline_s,
             **models,

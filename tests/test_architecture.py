@@ -44,6 +44,7 @@ LAYERS = (
         "demo",
         "variants",
         "render_transform",
+        "anatomy_transform",
         "scan_parts",
         "augmenter",
         "torchio1",

@@ -7,6 +7,7 @@ try:
 except ModuleNotFoundError as error:
     raise LesionAugError("Expected MONAI, got no such package; install it: pip install lesionaug[monai]") from error
 
+from lesionaug.integrations.monai.anatomy import AddAnatomyd
 from lesionaug.integrations.monai.transforms import RandSyntheticMSLesiond, RenderMSLesionsd
 
-__all__ = ["RandSyntheticMSLesiond", "RenderMSLesionsd"]
+__all__ = ["AddAnatomyd", "RandSyntheticMSLesiond", "RenderMSLesionsd"]

@@ -35,6 +35,9 @@ class ItemKeys:
         eligible: Key of a map of where lesions may be centred, if there is one.
         create_label: Whether to add an empty label to dictionaries without one.
         allow_missing: Whether an image may be missing as long as there is another.
+        brain_mask: Key of a brain mask, if there is one.
+        anatomy: Key of what `AddAnatomyd` has added, if it did.
+        lesion_value: Value that stands for lesions in a label of several classes.
 
     Raises:
         LesionAugError: An unknown contrast, one that is there twice, or none.
@@ -45,6 +48,9 @@ class ItemKeys:
     eligible: Hashable | None = None
     create_label: bool = False
     allow_missing: bool = False
+    brain_mask: Hashable | None = None
+    anatomy: Hashable | None = None
+    lesion_value: float | None = None
 
     def __post_init__(self) -> None:
         named = [name for names in self.images.values() for name in names if name is not None]
@@ -66,8 +72,11 @@ class ItemKeys:
             _check_grid(volume, repr(key), first)
             images[channel] = _plain(volume)[index : index + 1]
         label = self._map(item, self.label, first)
-        eligible = None if self.eligible is None else self._map(item, self.eligible, first)
-        return ScanParts(images, _affine(first), label, eligible, str(self.label))
+        maps = {
+            role: None if key is None else self._map(item, key, first, several=role == "anatomy")
+            for role, key in (("eligible", self.eligible), ("brain_mask", self.brain_mask), ("anatomy", self.anatomy))
+        }
+        return ScanParts(images, _affine(first), label, name=str(self.label), lesion_value=self.lesion_value, **maps)
 
     def written(self, item: Mapping[Hashable, Any], parts: ScanParts, change: VoxelChange) -> Item:
         """A dictionary whose images and label have the new lesions; the tensors of the one given stay as they are."""
@@ -116,14 +125,16 @@ class ItemKeys:
                 )
             yield from ((key, index, name) for index, name in enumerate(names) if name is not None)
 
-    def _map(self, item: Mapping[Hashable, Any], key: Hashable, like: MetaTensor) -> torch.Tensor:
+    def _map(
+        self, item: Mapping[Hashable, Any], key: Hashable, like: MetaTensor, *, several: bool = False
+    ) -> torch.Tensor:
         if key not in item:
             raise LesionAugError(
                 f"Expected {key!r} in the dictionary, got {_names(item)}; "
                 "give its key, or create_label=True where there are no lesions yet"
             )
         volume = _volume(item, key)
-        if volume.shape[0] != 1:
+        if volume.shape[0] != 1 and not several:
             raise LesionAugError(f"Expected one channel in {key!r}, got {volume.shape[0]}; choose one of them")
         _check_grid(volume, repr(key), like)
         return _plain(volume)

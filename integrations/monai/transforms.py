@@ -36,11 +36,14 @@ class RandSyntheticMSLesiond(RandomizableTransform, MapTransform):
             for one that stays as it is; where it is not given the key tells (`flair`, `T1`, ...).
         eligible_key: Of a map: relative probability that a lesion is centred at a voxel. Without it the map is found
             in the images at every call.
+        brain_mask_key: Of a brain mask (brain tissue and ventricles, not 0), taken as it is.
+        anatomy_key: Of what `AddAnatomyd` has added before the head was cropped.
+        lesion_value: Which value of a label of several classes is lesion; new lesions get it, other voxels keep theirs.
         plan_key: Under which the dictionary gets what was done, a line of JSON that `RenderMSLesionsd` repeats.
         create_label: Add an empty label to dictionaries that have none, also to those that `prob` leaves alone.
         allow_missing_keys: Whether an image may be missing as long as there is another.
         **options: As for `lesionaug.augmenter.lesion_augmenter`, which are those of `SyntheticMSLesion`: `num_lesions`,
-            `model`, `device`, `cache`, `variants`, `on_late` and others.
+            `model`, `device`, `cache`, `variants`, `on_late`, `on_bad_scan` and others.
 
     Raises:
         LesionAugError: A contrast, region or model that is not known, or options of a cache without one. When called:
@@ -68,6 +71,9 @@ class RandSyntheticMSLesiond(RandomizableTransform, MapTransform):
         *,
         channels: Channels | None = None,
         eligible_key: Hashable | None = None,
+        brain_mask_key: Hashable | None = None,
+        anatomy_key: Hashable | None = None,
+        lesion_value: float | None = None,
         plan_key: Hashable | None = None,
         create_label: bool = False,
         allow_missing_keys: bool = False,
@@ -76,7 +82,8 @@ class RandSyntheticMSLesiond(RandomizableTransform, MapTransform):
         MapTransform.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
         images = contrasts(self.keys, channels)
-        self.names = ItemKeys(images, label_key, eligible_key, create_label, allow_missing_keys)
+        maps = (brain_mask_key, anatomy_key, lesion_value)
+        self.names = ItemKeys(images, label_key, eligible_key, create_label, allow_missing_keys, *maps)
         self.augmenter = lesion_augmenter(**options)
         self.plan_key = plan_key
 
@@ -120,6 +127,9 @@ class RenderMSLesionsd(MapTransform):
         plan_key: Of the line of JSON that the random transform left.
         channels: Likewise.
         eligible_key: Likewise.
+        brain_mask_key: Likewise.
+        anatomy_key: Likewise.
+        lesion_value: Likewise.
         create_label: Likewise.
         allow_missing_keys: Likewise.
         **rendering: As for `lesionaug.augmenter.lesion_rendering`; the models must be those that the plan was made
@@ -139,13 +149,17 @@ class RenderMSLesionsd(MapTransform):
         *,
         channels: Channels | None = None,
         eligible_key: Hashable | None = None,
+        brain_mask_key: Hashable | None = None,
+        anatomy_key: Hashable | None = None,
+        lesion_value: float | None = None,
         create_label: bool = False,
         allow_missing_keys: bool = False,
         **rendering: Any,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         images = contrasts(self.keys, channels)
-        self.names = ItemKeys(images, label_key, eligible_key, create_label, allow_missing_keys)
+        maps = (brain_mask_key, anatomy_key, lesion_value)
+        self.names = ItemKeys(images, label_key, eligible_key, create_label, allow_missing_keys, *maps)
         self.rendering = lesion_rendering(**rendering)
         self.plan_key = plan_key
 

@@ -25,7 +25,7 @@ from lesionaug.dataset.atomic import write_atomically
 from lesionaug.dataset.cases import Case
 from lesionaug.dataset.manifest import Failure, forget_failure, record_failure
 from lesionaug.dataset.reasons import reason
-from lesionaug.errors import LesionAugWarning
+from lesionaug.errors import LesionAugError, LesionAugWarning
 from lesionaug.loaded import loaded_prior, loaded_synthesizer
 from lesionaug.scan import LesionPlan, Scan
 from lesionaug.threads import torch_threads
@@ -101,14 +101,22 @@ class VariantJob:
         return self.prepared.key(case.source.subject, case.variant)
 
     def _render(self, case: Case) -> None:
-        host = read_host(self.preprocessed, case.source.subject, self.transpose, self.roles)
+        try:
+            host = read_host(self.preprocessed, case.source.subject, self.transpose, self.roles)
+        except LesionAugError as error:
+            if self.settings.on_bad_scan == "error":
+                raise
+            self._put(case, LesionPlan(), VoxelChange.none(self.roles.names), [str(error)])
+            return
         generator = torch.Generator().manual_seed(case.seed)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", LesionAugWarning)
             plan = loaded_prior(self.settings.prior).sample(host.scan, generator, self.settings.case_options())
         synthesizer = loaded_synthesizer(self.settings.choice(self.device), self.settings.prior)
         change = change_of(host, synthesizer.render(host.scan, plan), self.roles)
-        said = [str(warning.message) for warning in caught]
+        self._put(case, plan, change, [str(warning.message) for warning in caught])
+
+    def _put(self, case: Case, plan: LesionPlan, change: VoxelChange, said: list[str]) -> None:
         write_atomically(plan_file(self.folder, case), _record(case, plan, change, said))
         # Last, as it is what makes the variant count.
         store_in(self.folder).put(self._key(case), change.to_bytes())

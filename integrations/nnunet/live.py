@@ -24,11 +24,9 @@ from lesionaug.plan_options import PlanOptions
 from lesionaug.rendering import Renderer
 from lesionaug.room import in_regions
 from lesionaug.scan import Scan
+from lesionaug.scan_parts import LEAST_BRAIN_ML
 from lesionaug.serving.errors import LateRenderError, RemoteRenderError
 from lesionaug.synthesis import LesionSynthesizer
-
-LEAST_BRAIN_ML = 20.0
-"""In a crop; intensities are measured against the brain that it shows."""
 
 FAINT = 1e-9
 """Weight outside of the middle; the least within is that of `lesionaug.integrations.nnunet.maps.LEVELS`."""

@@ -25,6 +25,7 @@ from lesionaug.integrations.nnunet.geometry import case_affine
 from lesionaug.integrations.nnunet.host import host_scan
 from lesionaug.integrations.nnunet.ledger import Ledger
 from lesionaug.integrations.nnunet.places import side_folder
+from lesionaug.integrations.nnunet.settings import OnBadScan
 from torch import Tensor
 
 from lesionaug.anatomy import Anatomy
@@ -38,7 +39,7 @@ ELIGIBLE = 2
 LEVELS = 6000
 """Of weights in a region; all regions together fit into 16 bits."""
 
-MAPS_VERSION = 2
+MAPS_VERSION = 3
 """Raise it when the same case gets another map."""
 
 
@@ -98,6 +99,10 @@ class CaseMaps:
             self._make(path, data[:], segmentation[:], properties)
         return blosc2.open(str(path), dparams={"nthreads": 1}, **_read_only())
 
+    def forget(self, identifier: str) -> None:
+        """Make the map of a case anew the next time."""
+        self._path(identifier).unlink(missing_ok=True)
+
     def _path(self, identifier: str) -> Path:
         stored = (self.preprocessed / f"{identifier}.pkl").stat()
         facts = {"case": [stored.st_size, stored.st_mtime_ns], "roles": asdict(self.roles), "version": MAPS_VERSION}
@@ -123,11 +128,13 @@ class WithMaps:
         dataset: nnU-Net's own.
         maps: Of its cases.
         ledger: Told about cases without a map.
+        on_bad_scan: Whether these are an `error`, or get no lesions.
     """
 
     dataset: Any
     maps: CaseMaps
     ledger: Ledger
+    on_bad_scan: OnBadScan = "skip"
 
     @property
     def identifiers(self) -> list[str]:
@@ -135,11 +142,18 @@ class WithMaps:
         return self.dataset.identifiers
 
     def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict[str, Any]]:
-        """Images, segmentation with map, segmentation of the previous stage, properties."""
+        """Images, segmentation with map, segmentation of the previous stage, properties.
+
+        Raises:
+            LesionAugError: No brain can be found in a case, and that is an error.
+        """
         data, segmentation, previous, properties = self.dataset.load_case(identifier)
         try:
             codes = self.maps.of(identifier, data, segmentation, properties)
         except LesionAugError as error:
+            if self.on_bad_scan == "error":
+                self.maps.forget(identifier)
+                raise
             self.ledger.add(none="case without a brain that can be found", case=identifier, error=str(error))
             codes = self.maps.of(identifier, data, segmentation, properties)
         return data, Stacked(segmentation, codes), previous, properties

@@ -143,9 +143,13 @@ def _finish(job: VariantJob, cases: Sequence[Case], failures: Sequence[Failure])
     Raises:
         LesionAugError: Some variants could not be rendered.
     """
+    from lesionaug.integrations.nnunet.prepared import some
+
     lesions = lesions_there(job, cases)
     replace(job.prepared, lesions=lesions, variants=job.settings.variants).write(job.folder)
     print(f"{sum(map(len, lesions.values()))} variants with {sum(map(sum, lesions.values()))} lesions in {job.folder}")
+    if bare := [name for name, counts in lesions.items() if not any(counts)]:
+        print(f"no lesions in {some(bare)}; {job.folder / 'plans'} says why")
     if failures:
         errors = {failure.source: failure.error for failure in failures}
         lines = "\n  ".join(f"{name}: {error}" for name, error in errors.items())

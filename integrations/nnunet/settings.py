@@ -25,6 +25,7 @@ PLANS_KEY = "lesionaug"
 
 Mode = Literal["auto", "cached", "live"]
 OnLate = Literal["wait", "skip", "error"]
+OnBadScan = Literal["error", "skip"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class NnunetSettings:
         on_late: What to do when the render server is late or gone: `wait` as long as it gets something done, `skip` the
             lesions of that patch and count it, or stop training with an `error`.
         deadline_s: Seconds after which it counts as late.
+        on_bad_scan: What to do with a case that cannot be worked with, as no brain is found in it, or none that fits
+            the atlas: train with it as it is (`skip`, counted and told), or stop with an `error`.
         variants: Sets of lesions per case that `prepare` renders.
         seed: Of `prepare`: the same seed gives the same lesions.
         plain_checkpoint: Whether checkpoints name the trainer without lesions, so that nnU-Net predicts with them
@@ -89,6 +92,7 @@ class NnunetSettings:
     server: str | None = None
     on_late: OnLate = "skip"
     deadline_s: float = 60.0
+    on_bad_scan: OnBadScan = "skip"
     variants: int = 8
     seed: int = 0
     plain_checkpoint: bool = True
@@ -97,6 +101,7 @@ class NnunetSettings:
         """Check what was asked for."""
         check_known("mode", [self.mode], get_args(Mode))
         check_known("on_late", [self.on_late], get_args(OnLate))
+        check_known("on_bad_scan", [self.on_bad_scan], get_args(OnBadScan))
         check_known("channel", self.channels, CHANNELS)
         if not 0 <= self.probability <= 1:
             raise LesionAugError(f"Expected a probability from 0 to 1, got {self.probability}; correct it")

@@ -135,7 +135,7 @@ class LiveSource:
     def dataset(self, cases: Any) -> Any:
         """See `Source`; segmentations get a channel that says where lesions may be."""
         maps = CaseMaps(self.training.preprocessed, self.training.transpose, self.training.roles)
-        return WithMaps(cases, maps, self.training.ledger)
+        return WithMaps(cases, maps, self.training.ledger, self.training.settings.on_bad_scan)
 
     def transforms(self, others: Any) -> Any:
         """See `Source`."""

@@ -41,6 +41,9 @@ class BatchKeys(ImageNames):
             label=_volume(batch, self.label, index, like),
             eligible=None if self.eligible is None else _volume(batch, self.eligible, index, like),
             name=self.label,
+            brain_mask=None if self.brain_mask is None else _volume(batch, self.brain_mask, index, like),
+            anatomy=None if self.anatomy is None else _volume(batch, self.anatomy, index, like, several=True),
+            lesion_value=self.lesion_value,
         )
 
     def write(self, batch: tio.SubjectsBatch, index: int, parts: ScanParts, change: VoxelChange) -> None:
@@ -75,12 +78,12 @@ class BatchKeys(ImageNames):
         return names
 
 
-def _volume(batch: tio.SubjectsBatch, name: str, index: int, like: str) -> torch.Tensor:
+def _volume(batch: tio.SubjectsBatch, name: str, index: int, like: str, *, several: bool = False) -> torch.Tensor:
     """One subject's image on the CPU, whose voxels are those of another image."""
     if name not in batch.images:
         raise LesionAugError(f"Expected an image {name!r}, got {_names(batch)}; check the name")
     volume = batch.images[name].data[index]
-    if volume.shape[0] != 1:
+    if volume.shape[0] != 1 and not several:
         raise LesionAugError(f"Expected a 3-D image, got {volume.shape[0]} channels in {name!r}; choose one of them")
     shape, grid = tuple(volume.shape[1:]), tuple(batch.images[like].data.shape[2:])
     check_same_grid(shape, _affine(batch, name, index), repr(name), grid, _affine(batch, like, index), repr(like))

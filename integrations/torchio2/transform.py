@@ -4,7 +4,7 @@
 # because what is installed where types are checked is TorchIO 1.x.
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torchio.transforms.transform import IntensityTransform
 from lesionaug.augmenter import lesion_augmenter
 from lesionaug.scan import LesionPlan
 from lesionaug.scan_parts import ScanParts
-from lesionaug.subjects import IMAGES
+from lesionaug.subjects import IMAGES, images_by_channel
 
 PARTS = "_parts"
 """Among the parameters, on their way from `make_params` to `apply_transform`: the anatomy is found once."""
@@ -30,16 +30,20 @@ class SyntheticMSLesion(IntensityTransform):
     outside the new lesions its value. Random numbers come from torch's global generator.
 
     Args:
-        images: Channel (`flair`, `t1w`, `t2w`) to the name of the image in the subject.
-        label: Name of the binary lesion label in the subject.
+        images: Channel (`flair`, `t1w`, `t2w`) to the name of the image in the subject, or a list of names that tell
+            the channel.
+        label: Name of the lesion label in the subject: 0 and one other value, or several with `lesion_value`.
         eligible: Name of a map in the subject: relative probability that a lesion is centred at a voxel.
+        brain_mask: Name of a brain mask in the subject (brain tissue and ventricles, not 0), taken as it is.
+        anatomy: Name of a label map that holds `ScanParts.found_anatomy` of the whole head, where this is a crop.
+        lesion_value: Which value of a label of several classes is lesion; new lesions get it, other voxels keep theirs.
         create_label: Add an empty label to subjects that have none, also to those that `p` leaves alone.
         p: Probability that a subject gets lesions.
         copy: Whether the subject is copied before it is changed.
         include: Names of the only images to paint into; the label always changes.
         exclude: Names of images that stay as they are.
         **options: As for `lesionaug.augmenter.lesion_augmenter`: `num_lesions`, `model`, `device`, `cache`,
-            `variants`, `on_late` and others.
+            `variants`, `on_late`, `on_bad_scan` and others.
 
     Raises:
         LesionAugError: As `lesionaug.SyntheticMSLesion`.
@@ -47,10 +51,13 @@ class SyntheticMSLesion(IntensityTransform):
 
     def __init__(
         self,
-        images: Mapping[str, str] = IMAGES,
+        images: Mapping[str, str] | Sequence[str] = IMAGES,
         label: str = "lesion",
         *,
         eligible: str | None = None,
+        brain_mask: str | None = None,
+        anatomy: str | None = None,
+        lesion_value: float | None = None,
         create_label: bool = False,
         p: float = 1.0,
         copy: bool = True,
@@ -59,7 +66,8 @@ class SyntheticMSLesion(IntensityTransform):
         **options: Any,
     ) -> None:
         super().__init__(p=p, copy=copy, include=include, exclude=exclude)
-        self.keys = BatchKeys(dict(images), label, eligible, create_label)
+        names = (images_by_channel(images), label, eligible, create_label)
+        self.keys = BatchKeys(*names, brain_mask, anatomy, lesion_value)
         self.augmenter = lesion_augmenter(**options)
 
     def forward(self, data: Any) -> Any:

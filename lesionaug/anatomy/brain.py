@@ -8,9 +8,12 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from lesionaug.anatomy.atlas import Atlas
-from lesionaug.anatomy.grids import enlarged, spacing_of
+from lesionaug.anatomy.background import background_of, signal_of
+from lesionaug.anatomy.credible import check_mask
+from lesionaug.anatomy.grids import ReducedGrid, enlarged, spacing_of
 from lesionaug.anatomy.morphology import box_of, closed, deep, filled, largest, near, opened
 from lesionaug.errors import LesionAugError
+from lesionaug.types import Mask
 
 SKULL_MM = (3.0, 9.0)  # depth at which a head that is not stripped is dark
 DARK = 0.4  # of the bright tissue
@@ -21,6 +24,28 @@ MIN_BRAIN_MM3 = 5e4
 MUCH_LARGER = 1.15  # all heads together than their common part: 1.22 and 1.31 where T1w kept too much, else up to 1.08
 LOCAL_MM = 25.0  # standard deviation of the local mean
 BLOCK_MM = 8.0  # a mean so wide needs no finer voxels
+
+
+def brain_of(
+    images: np.ndarray, grid: ReducedGrid, atlas: Atlas, brain_mask: Mask | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Brain mask as it was handed in or is found, and the placement of the scan in the atlas; see `find_brain`.
+
+    Args:
+        images: Shape `(channels, i, j, k)`, reduced.
+        grid: That reduced them.
+        atlas: Knows what a brain's outline looks like.
+        brain_mask: At the scan's own voxels.
+
+    Raises:
+        LesionAugError: No brain is found, or what was handed in is none of this scan.
+    """
+    if brain_mask is None:
+        return find_brain(images, grid.affine, atlas)
+    brain = grid.reduce(grid.orient(brain_mask[0])) > 0.5
+    check_mask(images, brain)
+    _check_size(brain, grid.spacing_mm)
+    return brain, atlas.place(filled(brain), grid.affine)
 
 
 def find_brain(images: np.ndarray, affine: np.ndarray, atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
@@ -38,8 +63,8 @@ def find_brain(images: np.ndarray, affine: np.ndarray, atlas: Atlas) -> tuple[np
         LesionAugError: Nothing as large as a brain stands out of the background.
     """
     spacing = spacing_of(affine)
-    signals = [_signal(image) for image in images]
-    heads = [_solid(signal > 0.05) for signal in signals]
+    signals, backgrounds = zip(*(_signal(image) for image in images), strict=True)
+    heads = [_solid((signal > 0.05) & ~outside) for signal, outside in zip(signals, backgrounds, strict=True)]
     head = np.logical_or.reduce(heads)
     _check_size(head, spacing)
     if all(_is_stripped(signal, own, spacing) for signal, own in zip(signals, heads, strict=True)):
@@ -61,14 +86,13 @@ def _all_or_any(masks: list[np.ndarray]) -> np.ndarray:
     return common if common.any() else np.logical_or.reduce(masks)
 
 
-def _signal(image: np.ndarray) -> np.ndarray:
-    """Distance from the background, 1 for bright tissue."""
-    faces = [np.take(image, (0, -1), axis=axis).ravel() for axis in range(3)]
-    distance = np.abs(image - np.median(np.concatenate(faces)))
-    bright = np.quantile(distance, 0.98)
-    if not bright > 0:
+def _signal(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distance from the background, 1 for bright tissue; and what is exactly background."""
+    background = background_of(image)
+    signal = signal_of(image, background)
+    if not np.isfinite(signal).all():
         raise LesionAugError("Expected a brain that stands out of its background, got a constant image; check the file")
-    return distance / bright
+    return signal, background
 
 
 def _is_stripped(signal: np.ndarray, head: np.ndarray, spacing: np.ndarray) -> bool:

@@ -15,11 +15,14 @@ from scipy import ndimage
 from torch import Tensor
 
 from lesionaug.anatomy.atlas import MAPS, packaged_atlas
-from lesionaug.anatomy.brain import find_brain
+from lesionaug.anatomy.background import reduced_image
+from lesionaug.anatomy.brain import brain_of
 from lesionaug.anatomy.core import Anatomy
+from lesionaug.anatomy.credible import check_fit, measure_fit
 from lesionaug.anatomy.grids import ReducedGrid
 from lesionaug.anatomy.location import location_weight
-from lesionaug.anatomy.morphology import closed, near
+from lesionaug.anatomy.looks import warn_of_t1w
+from lesionaug.anatomy.morphology import closed, filled, near
 from lesionaug.anatomy.regions import distance_mm, region_map
 from lesionaug.anatomy.tissue import FLUID, GREY, LESION, WHITE, TissueModel, classify, fit_tissues
 from lesionaug.threads import torch_threads
@@ -47,6 +50,7 @@ def anatomy_from_images(
     affine: np.ndarray,
     lesion_mask: Mask | None = None,
     world_to_atlas: np.ndarray | None = None,
+    brain_mask: Mask | None = None,
 ) -> Anatomy:
     """Brain, eligible white matter and regions of a scan.
 
@@ -57,18 +61,27 @@ def anatomy_from_images(
         lesion_mask: Old lesions; not eligible, and white matter for all else.
         world_to_atlas: From a registration, 4 by 4, instead of the fast placement by the brain's outline.
 
+        brain_mask: Brain tissue and ventricles, where somebody knows better; taken as it is.
+
     Raises:
-        LesionAugError: No brain is found, or the affine makes no sense.
+        LesionAugError: No brain is found, it does not fit the atlas (`lesionaug.anatomy.credible`), or the affine
+            makes no sense.
+
+    Warns:
+        LesionAugWarning: What is called `flair` looks like a T1w.
     """
     grid = ReducedGrid.of(triple(image.shape[1:]), affine)
-    reduced = np.stack([grid.reduce(grid.orient(channel)) for channel in image])
-    brain, placed = find_brain(reduced, grid.affine, packaged_atlas())
+    reduced = np.stack([reduced_image(grid, channel) for channel in image])
+    brain, placed = brain_of(reduced, grid, packaged_atlas(), brain_mask)
+    check_fit(measure_fit(reduced, filled(brain), grid.affine, placed, packaged_atlas()))
     grid, box = grid.cropped(brain)
     brain, reduced = brain[box], reduced[(slice(None), *box)]
     old = np.zeros(brain.shape, bool) if lesion_mask is None else grid.reduce(grid.orient(lesion_mask[0])) > 0
     maps = _maps(grid, placed if world_to_atlas is None else world_to_atlas)
     model = fit_tissues(reduced, channels, brain & ~old if (brain & ~old).any() else brain, maps)
-    tissue = _tissue(classify(model, reduced, brain, maps), brain, old, maps)
+    posterior = classify(model, reduced, brain, maps)
+    warn_of_t1w(reduced, channels, posterior)
+    tissue = _tissue(posterior, brain, old, maps)
     infratentorial = _infratentorial(maps)
     ventricles = _ventricles(tissue.fluid > 0.5, maps, infratentorial)
     tissue = replace(tissue, white=tissue.white & ~_plexus(ventricles, maps))
@@ -77,7 +90,13 @@ def anatomy_from_images(
     to_ventricles, to_cortex = (distance_mm(mask, grid.spacing_mm) for mask in (ventricles, cortex))
     weight = location_weight(maps, to_ventricles, to_cortex, infratentorial)
     likely = _likely_tissue(image, model, grid, tissue, maps)
-    return _at_full_size(grid, likely, brain, weight, regions, lesion_mask)
+    anatomy = _at_full_size(grid, likely, brain, weight, regions, lesion_mask)
+    return anatomy if brain_mask is None else _within(anatomy, brain_mask)
+
+
+def _within(anatomy: Anatomy, brain: Mask) -> Anatomy:
+    """The same with this very brain, whose edge interpolation has moved."""
+    return replace(anatomy, brain=brain, eligible=anatomy.eligible * brain, regions=anatomy.regions * brain)
 
 
 def _maps(grid: ReducedGrid, world_to_atlas: np.ndarray) -> dict[str, np.ndarray]:

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from lesionaug.anatomy.atlas import packaged_atlas
-from lesionaug.anatomy.brain import find_brain
+from lesionaug.anatomy.background import reduced_image
+from lesionaug.anatomy.brain import brain_of
 from lesionaug.anatomy.core import Anatomy
 from lesionaug.anatomy.grids import ReducedGrid
 from lesionaug.anatomy.images import anatomy_from_images
@@ -21,27 +22,28 @@ from lesionaug.anatomy.labels import anatomy_from_labels
 from lesionaug.errors import LesionAugError
 from lesionaug.folders import complete_folder
 from lesionaug.io import NiftiImage, gzipped, read_intensities, read_mask, read_nifti
-from lesionaug.types import Volume, triple
+from lesionaug.types import Mask, Volume, triple
 
 TEMPLATE_MM = 2
 LEVELS = ((100, 50), (3.0, 1.0), (4, 2))  # iterations, smoothing and subsampling, coarse to fine
 MAX_SHIFT_MM = 20.0  # of any part of the brain, against the placement by its outline
 
 
-def register_to_mni(image: Volume, affine: np.ndarray) -> np.ndarray:
+def register_to_mni(image: Volume, affine: np.ndarray, brain_mask: Mask | None = None) -> np.ndarray:
     """World position of a scan to MNI position, 4 by 4, by mutual information with the ICBM 152 template.
 
     Args:
         image: Shape `(channels, i, j, k)`; the first channel is registered.
         affine: Voxel to world (right, anterior, superior) in mm, 4 by 4.
+        brain_mask: Instead of the brain that is found.
 
     Raises:
         LesionAugError: dipy or nilearn is not installed, or the registration failed.
     """
     affine_registration, template = _tools()
     grid = ReducedGrid.of(triple(image.shape[1:]), affine)
-    reduced = np.stack([grid.reduce(grid.orient(channel)) for channel in image])
-    brain, placed = find_brain(reduced, grid.affine, packaged_atlas())
+    reduced = np.stack([reduced_image(grid, channel) for channel in image])
+    brain, placed = brain_of(reduced, grid, packaged_atlas(), brain_mask)
     iterations, sigmas, factors = LEVELS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # dipy's own, on the optimiser's steps
@@ -62,7 +64,10 @@ def register_to_mni(image: Volume, affine: np.ndarray) -> np.ndarray:
 
 
 def prepare_anatomy(
-    images: dict[str, NiftiImage], lesion_mask: np.ndarray | None = None, labels: np.ndarray | None = None
+    images: dict[str, NiftiImage],
+    lesion_mask: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+    brain_mask: np.ndarray | None = None,
 ) -> Anatomy:
     """Anatomy from labels where there are any, else from the images and their registration.
 
@@ -70,18 +75,24 @@ def prepare_anatomy(
         images: By channel, on one grid.
         lesion_mask: Old lesions, shape `(i, j, k)`.
         labels: FreeSurfer or SynthSeg labels, shape `(i, j, k)`.
+        brain_mask: Brain tissue and ventricles, shape `(i, j, k)`.
     """
     affine = next(iter(images.values())).affine
     old = None if lesion_mask is None else torch.from_numpy(np.asarray(lesion_mask, bool))[None]
     if labels is not None:
         return anatomy_from_labels(labels, affine, old)
     stacked = torch.stack([torch.from_numpy(image.data) for image in images.values()])
-    world_to_mni = register_to_mni(_t1w_first(stacked, images), affine)
-    return anatomy_from_images(stacked, tuple(images), affine, old, _mni_to_atlas() @ world_to_mni)
+    brain = None if brain_mask is None else torch.from_numpy(np.asarray(brain_mask, bool))[None]
+    world_to_mni = register_to_mni(_t1w_first(stacked, images), affine, brain)
+    return anatomy_from_images(stacked, tuple(images), affine, old, _mni_to_atlas() @ world_to_mni, brain)
 
 
 def prepare(
-    images: dict[str, Path], output: Path, lesions: Path | None = None, labels: Path | None = None
+    images: dict[str, Path],
+    output: Path,
+    lesions: Path | None = None,
+    labels: Path | None = None,
+    brain: Path | None = None,
 ) -> dict[str, Path]:
     """Write `brain.nii.gz`, `eligible.nii.gz` and `regions.nii.gz`.
 
@@ -90,6 +101,7 @@ def prepare(
         output: Folder; other files in it stay.
         lesions: Old lesions.
         labels: FreeSurfer or SynthSeg segmentation, instead of registration.
+        brain: Brain mask.
 
     Returns:
         The files by what they hold.
@@ -103,10 +115,12 @@ def prepare(
     like = next(iter(scans.values()))
     lesion, mask = (None, None) if lesions is None else read_mask(lesions)
     label = None if labels is None else read_nifti(labels)
-    for other in (*scans.values(), lesion, label):
+    brain_file = None if brain is None else read_nifti(brain)
+    for other in (*scans.values(), lesion, label, brain_file):
         if other is not None:
             other.check_same_grid(like)
-    anatomy = prepare_anatomy(scans, mask, None if label is None else label.data.astype(np.int32))
+    segmentation = None if label is None else label.data.astype(np.int32)
+    anatomy = prepare_anatomy(scans, mask, segmentation, None if brain_file is None else brain_file.data != 0)
     volumes = {
         "brain": anatomy.brain[0].numpy().astype(np.uint8),
         "eligible": anatomy.eligible[0].numpy(),

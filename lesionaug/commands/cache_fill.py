@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from lesionaug.transform import SyntheticMSLesion
 
 LayoutIn = Literal["auto", "nnunet", "bids", "table", "mslesseg", "open_ms", "folders"]
-ROLES = ("flair", "t1w", "t2w", "lesions", "eligible")
+ROLES = ("flair", "t1w", "t2w", "lesions", "eligible", "brain")
+MAPS = ("lesions", "eligible", "brain")
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class CacheFill:
         t2w: T2-weighted image of it.
         lesions: Binary label of its existing lesions; an empty one where not given (create_label=True in training).
         eligible: Map of where lesions may be centred.
+        brain: Brain mask of one scan (brain_mask in training).
+        lesion_value: Which value is lesion in labels of several classes.
         variants: Sets of lesions per scan.
         channels: Take flair, t1w, t2w or some of them; all that a scan has if not given.
         canonical: ToCanonical comes before SyntheticMSLesion in training.
@@ -95,6 +98,8 @@ class CacheFill:
     t2w: Path | None = None
     lesions: Path | None = None
     eligible: Path | None = None
+    brain: Path | None = None
+    lesion_value: float | None = None
     variants: int = 20
     channels: tuple[str, ...] = ()
     canonical: bool = False
@@ -145,7 +150,9 @@ class CacheFill:
             images={channel: channel for channel in CHANNELS if channel in paths},
             label="lesions",
             eligible="eligible" if "eligible" in paths else None,
-            exclude=["eligible"] if "eligible" in paths else None,
+            brain_mask="brain" if "brain" in paths else None,
+            lesion_value=self.lesion_value,
+            exclude=[role for role in ("eligible", "brain") if role in paths] or None,
             create_label="lesions" not in paths,
             prior=self.models.prior_path(),
             cache=self.cache,
@@ -174,7 +181,7 @@ class CacheFill:
                 f"Expected images of {', '.join(wanted) or 'a scan'}, "
                 f"got none for {', '.join(missing) or 'any channel'} in {name}; leave the scan or the channel out"
             )
-        return {role: path for role, path in paths.items() if role in wanted or role in ("lesions", "eligible")}
+        return {role: path for role, path in paths.items() if role in wanted or role in MAPS}
 
 
 def read_subject(paths: Mapping[str, Path]) -> tio.Subject:

@@ -24,6 +24,7 @@ class Prepare:
         t1w: T1-weighted image.
         t2w: T2-weighted image.
         lesions: Binary label of the existing lesions.
+        brain: Brain mask (brain tissue and ventricles), instead of what is found.
         labels: SynthSeg or FreeSurfer segmentation, instead of registration.
     """
 
@@ -32,6 +33,7 @@ class Prepare:
     t1w: Path | None = None
     t2w: Path | None = None
     lesions: Path | None = None
+    brain: Path | None = None
     labels: Path | None = None
 
     def run(self) -> None:
@@ -41,5 +43,5 @@ class Prepare:
         given = {"flair": self.flair, "t1w": self.t1w, "t2w": self.t2w}
         images = {channel: path for channel, path in given.items() if path is not None}
         with spinner("registering to MNI space"):
-            prepare(images, self.output, lesions=self.lesions, labels=self.labels)
+            prepare(images, self.output, lesions=self.lesions, labels=self.labels, brain=self.brain)
         print(f"wrote {self.output}")

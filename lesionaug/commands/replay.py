@@ -48,7 +48,7 @@ class Replay:
         paths = _checked_inputs(record, home)
         with complete_folder(output, overwrite=self.overwrite or _is_untouched(record, output)) as folder:
             with spinner("reading the scan, looking for white matter"):
-                files = read_scan(paths)
+                files = read_scan(paths, record.lesion_value)
             _, after = render_into(_from(record, home, output), files, folder)
             changed = _changed(record, folder)
             lines = describe(record, files.scan, after)

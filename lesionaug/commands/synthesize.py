@@ -32,9 +32,11 @@ class Synthesize:
         flair: FLAIR image.
         t1w: T1-weighted image.
         t2w: T2-weighted image.
-        lesions: Binary label of the existing lesions; kept, and the new ones added to it.
+        lesions: Label of the existing lesions; kept, and the new ones added to it.
+        lesion_value: Which value is lesion in a label of several classes; new lesions get it too.
         eligible: Map of where lesions may be centred, any positive unit; found in the images where not given.
         labels: SynthSeg or FreeSurfer segmentation, from which to tell where lesions may be.
+        brain: Brain mask (brain tissue and ventricles); found in the images where not given.
         preview: Also write preview.png (needs lesionaug[demo]).
         overwrite: Replace files in an output folder that is not empty.
     """
@@ -46,6 +48,8 @@ class Synthesize:
     lesions: Path | None = None
     eligible: Path | None = None
     labels: Path | None = None
+    brain: Path | None = None
+    lesion_value: float | None = None
     preview: bool = False
     overwrite: bool = False
     lesion: Lesions = field(default_factory=Lesions)
@@ -58,15 +62,25 @@ class Synthesize:
         paths = {role: path.expanduser().absolute() for role, path in self._given().items()}
         check_spared(paths, self.output)
         with complete_folder(self.output, overwrite=self.overwrite) as folder:
-            lines = synthesize(paths, folder, self.lesion, self.models, preview=self.preview)
+            lines = synthesize(
+                paths, folder, self.lesion, self.models, preview=self.preview, lesion_value=self.lesion_value
+            )
         print("\n".join([*lines, f"wrote   {self.output}; the same again: lesionaug replay {self.output}/plan.json"]))
 
     def _given(self) -> dict[str, Path]:
-        roles = ("flair", "t1w", "t2w", "lesions", "eligible", "labels")
+        roles = ("flair", "t1w", "t2w", "lesions", "eligible", "labels", "brain")
         return {role: path for role in roles if (path := getattr(self, role)) is not None}
 
 
-def synthesize(paths: dict[str, Path], folder: Path, which: Lesions, models: Models, *, preview: bool) -> list[str]:
+def synthesize(
+    paths: dict[str, Path],
+    folder: Path,
+    which: Lesions,
+    models: Models,
+    *,
+    preview: bool,
+    lesion_value: float | None = None,
+) -> list[str]:
     """Put lesions into the files of a scan, and tell about it.
 
     Args:
@@ -75,12 +89,13 @@ def synthesize(paths: dict[str, Path], folder: Path, which: Lesions, models: Mod
         which: Lesions.
         models: To draw and paint them.
         preview: Whether to draw a picture.
+        lesion_value: Value of lesions in a label of several classes.
     """
     from lesionaug.files import plan_files, read_scan
 
     options, choice = which.plan_options(), models.load()
     with spinner("reading the scan, looking for white matter"):
-        files = read_scan({role: folder / path for role, path in paths.items()})
+        files = read_scan({role: folder / path for role, path in paths.items()}, lesion_value)
     record = plan_files(paths, folder, files, which.chosen_seed(), options, choice, models.prior_path())
     return carry_out(record, files, folder, preview=preview)
 

@@ -13,6 +13,8 @@ from lesionaug.integrations.nnunet.maps import LEVELS, CaseMaps, Stacked, WithMa
 from nnunet_dataset import case_name
 from scans import small_scan
 
+from lesionaug.errors import LesionAugError
+
 ROLES = Roles((("flair", 1), ("t1w", 0)), lesion=1, lesions=(1,))
 
 
@@ -97,6 +99,13 @@ class Blank:
     def load_case(self, identifier):
         data, *others = self.dataset.load_case(identifier)
         return np.zeros(data.shape, np.float32), *others
+
+
+def test_a_case_without_a_brain_is_an_error_each_time_where_it_shall_be(cases):
+    strict = replace(cases, dataset=Blank(cases.dataset), on_bad_scan="error")
+    for _ in range(2):
+        with pytest.raises(LesionAugError, match="got a constant image"):
+            strict.load_case(case_name(2))
 
 
 def test_a_case_without_a_brain_is_counted_and_gets_no_lesions(cases):
