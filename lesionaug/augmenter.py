@@ -187,7 +187,7 @@ class LesionAugmenter:
             yield new
 
     def _planned(self, parts: ScanParts, seed: int) -> LesionPlan:
-        if not parts.has_room(self.options.regions):
+        if not parts.has_room(self.options.region_names):
             return LesionPlan()
         return loaded_prior(self.prior).sample(parts.scan, torch.Generator().manual_seed(seed), self.options)
 

@@ -50,6 +50,11 @@ class PlanOptions:
     halo: bool = True
     gate: bool = True
 
+    @property
+    def region_names(self) -> tuple[str, ...] | None:
+        """Regions, also where one of them was given as a word."""
+        return (self.regions,) if isinstance(self.regions, str) else self.regions
+
     def __post_init__(self) -> None:
         """Check what was asked for."""
         if isinstance(self.regions, str):

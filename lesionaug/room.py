@@ -76,10 +76,10 @@ class Room:
         weights = scan.eligible[0].reshape(-1).numpy()[places].astype(float)
         regions = known_regions(scan.regions)[0].reshape(-1).numpy()[places]
         chosen = [np.flatnonzero(regions == index + 1) for index in range(len(REGIONS))]
-        if options.regions is not None:
-            chosen = [c if name in options.regions else c[:0] for name, c in zip(REGIONS, chosen, strict=True)]
+        if options.region_names is not None:
+            chosen = [c if name in options.region_names else c[:0] for name, c in zip(REGIONS, chosen, strict=True)]
         if not any(len(c) for c in chosen):
-            where = "" if options.regions is None else f" in {', '.join(options.regions)}"
+            where = "" if options.region_names is None else f" in {', '.join(options.region_names)}"
             raise LesionAugError(f"Expected eligible voxels{where}, got none; check the eligible map or the regions")
         return cls(
             allowed=allowed,

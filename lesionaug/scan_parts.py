@@ -17,7 +17,7 @@ from lesionaug.cache import digest_of
 from lesionaug.checks import binary_mask
 from lesionaug.errors import BadScanError, LesionAugError
 from lesionaug.fingerprint import fingerprint
-from lesionaug.planning import in_regions
+from lesionaug.room import in_regions
 from lesionaug.scan import Scan
 from lesionaug.variants import VoxelChange, changed_voxels, put_voxels
 
