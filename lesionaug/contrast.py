@@ -16,11 +16,12 @@ from lesionaug.types import Mask
 MARGIN = 7  # voxels around a lesion that its ring and the rings' dilation need
 MIN_LESIONS = 3  # of a scan's own before they say how bright its next will be
 MAX_LESIONS = 24  # measured; more would only cost time
-MIN_FLAIR = 0.65  # robust units; 2 % of 128 real lesions of four patients are fainter
+MIN_FLAIR = 0.8  # robust units; 6 % of 128 real lesions of four patients are fainter
 MIN_VOXELS = 5
 STRIDE = 2  # voxels; the brain's median and spread need no more of them
 REFERENCE_MM3 = 50.0
 LIMIT = 2.5  # standard deviations
+MAX_T1W = -0.35  # where there is no other channel that would show the lesion
 ISOINTENSE = (
     0.1  # robust units: a lesion is no brighter in T1w than the tissue around, but for what its ring happens to be
 )
@@ -71,7 +72,7 @@ class ContrastModel:
             drawn[flair] = max(_log_normal(float(mean[flair]), sd / usual, unit), MIN_FLAIR)
         if CHANNELS.index("t1w") in rows:
             t1w = rows.index(CHANNELS.index("t1w"))
-            drawn[t1w] = min(float(drawn[t1w]), ISOINTENSE)
+            drawn[t1w] = min(float(drawn[t1w]), ISOINTENSE if len(rows) > 1 else MAX_T1W)
         return drawn
 
 

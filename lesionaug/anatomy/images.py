@@ -31,12 +31,12 @@ from lesionaug.types import Mask, Volume, triple
 WHITE_ENOUGH = 0.3
 LIKELY_WHITE = 4.0  # odds against grey matter in the atlas above which a grey look does not exclude a voxel
 ENCLOSED_WHITE = 0.7  # such odds for voxels between white ones: small lesions look grey
-DEEP_GREY = 0.7  # probability in the atlas above which only the look of a lesion makes a voxel eligible
+DEEP_GREY = 0.5  # probability in the atlas above which only the look of a lesion makes a voxel eligible
 REACH = 1.5  # reduced voxels around white ones in which the scan's own voxels are looked at
 LEAST_BELIEF = 0.03  # that a voxel may be any tissue, whatever its surroundings
 ENCLOSED = 0.95  # of the surroundings that are white when reduced
 DENOISE_MM = 0.6
-LIKELY = 0.5
+LIKELY = 0.3  # lesions also take the border of white matter
 LEAST_PIECE_MM3 = 100.0
 MIN_PART = 50  # reduced voxels in one piece; eyes and nerves are smaller
 PLEXUS = 2  # reduced voxels; choroid plexus is thinner than twice as many
@@ -87,8 +87,7 @@ def anatomy_from_images(
     tissue = replace(tissue, white=tissue.white & ~_plexus(ventricles, maps))
     cortex = _cortex(tissue, infratentorial, maps)
     regions = region_map(ventricles, cortex, infratentorial, grid.spacing_mm)
-    to_ventricles, to_cortex = (distance_mm(mask, grid.spacing_mm) for mask in (ventricles, cortex))
-    weight = location_weight(maps, to_ventricles, to_cortex, infratentorial)
+    weight = location_weight(maps, distance_mm(ventricles, grid.spacing_mm), infratentorial)
     likely = _likely_tissue(image, model, grid, tissue, maps)
     anatomy = _at_full_size(grid, likely, brain, weight, regions, lesion_mask)
     return anatomy if brain_mask is None else _within(anatomy, brain_mask)
@@ -173,7 +172,7 @@ def _likely_tissue(
     enclosed = (_picked(grid, tissue.white.astype(np.float32), inside) > ENCLOSED) & (posterior[FLUID] < 0.5)
     likely = torch.zeros(near_white.shape)
     white = posterior[WHITE] + posterior[LESION]
-    likely.view(-1)[inside] = torch.from_numpy(np.where(enclosed, np.maximum(white, 1.01 * LIKELY), white))
+    likely.view(-1)[inside] = torch.from_numpy(np.where(enclosed, np.maximum(white, 0.5), white))
     return likely
 
 

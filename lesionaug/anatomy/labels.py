@@ -100,8 +100,8 @@ def _anatomy(
     lesion_mask: Mask | None,
 ) -> Anatomy:
     grid, maps = _atlas_maps(brain, affine)
-    to_ventricles, to_cortex = (distance_mm(_reduced(grid, mask), grid.spacing_mm) for mask in (ventricles, cortex))
-    likely = location_weight(maps, to_ventricles, to_cortex, _reduced(grid, infratentorial))
+    to_ventricles = distance_mm(_reduced(grid, ventricles), grid.spacing_mm)
+    likely = location_weight(maps, to_ventricles, _reduced(grid, infratentorial))
     weight = np.where(white, _full(grid, likely), 0).astype(np.float32)
     if lesion_mask is not None:
         weight[lesion_mask[0].numpy()] = 0
