@@ -22,9 +22,7 @@ STRIDE = 2  # voxels; the brain's median and spread need no more of them
 REFERENCE_MM3 = 50.0
 LIMIT = 2.5  # standard deviations
 MAX_T1W = -0.35  # where there is no other channel that would show the lesion
-ISOINTENSE = (
-    0.1  # robust units: a lesion is no brighter in T1w than the tissue around, but for what its ring happens to be
-)
+ISOINTENSE = 0.25  # robust units; beside grey matter, also a lesion that T1w hardly shows is brighter than its ring
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,6 @@ class PatchGrid:
         ]
         return triple(slice(max(a, 0), min(b, n)) for a, b, n in zip(low, high, scan_shape, strict=True))
 
-
     def surroundings(self, scan_shape: tuple[int, ...]) -> tuple[tuple[slice, slice, slice], PatchGrid]:
         """Part of the scan that the patch depends on, and the grid in it: what is cut out of both is the same."""
         margin = [3 + math.ceil(2 * step) for step in self.step]

@@ -17,12 +17,13 @@ from lesionaug.models.grain import blur_each
 from lesionaug.scan import CHANNELS
 from lesionaug.types import Patches, PatchMasks
 
-EDGE_SLOPE = (1.07, 1.05, 1.16)
-EDGE_START_MM = (0.17, -0.52, 0.06)
-EDGE_SHIFT_MM = (0.0, -0.60, -0.27)
+EDGE_SLOPE = (1.80, 1.00, 1.55)
+EDGE_START_MM = (-0.73, -0.24, -0.55)
+EDGE_SHIFT_MM = (0.0, -0.55, -0.27)
 """Width of a lesion's edge over the blur measured around it, and how far it lies beyond the rater's contour, for each
-of `CHANNELS`. Fitted by `python -m lesionaug.pretrain.edges` to 16 scans of 13 patients (open_ms 07 and 19, MSLesSeg
-P14 and P18, ten of MS3SEG): 13, 6 and 9 edges. A label drawn in FLAIR is a little too large for T1w and T2w."""
+of `CHANNELS`. Lines through what `python -m lesionaug.pretrain.edges` finds in scans of 1 mm: open_ms 19 and three of
+MSLesSeg P14 in FLAIR, fewer in T2w; T1w, of which two scans have edges, has the mean width of these. Where slices are
+thick, slanting surfaces widen edges; that comes of itself. A label drawn in FLAIR is too large for T1w and T2w."""
 
 LEAST_WIDTH_MM = 0.35
 REACH_MM = 3  # beyond it no scan shows a lesion's partial volume
@@ -52,6 +53,12 @@ def continued(change: Patches, mask: PatchMasks) -> Patches:
     width = change.new_ones((*change.shape[:2], 3))
     known = mask.expand_as(change).to(change)
     return blur_each(change * known, width) / blur_each(known, width).clamp(min=TINY)
+
+
+def within(change: Patches, mask: PatchMasks, widths: Float[Tensor, "batch channels 3"]) -> Patches:
+    """Blurred inside each mask, as if nothing were outside; zero there."""
+    known = mask.expand_as(change).to(change)
+    return blur_each(change * known, widths) / blur_each(known, widths).clamp(min=TINY) * known
 
 
 def mean_in(values: Patches, mask: PatchMasks) -> Patches:

@@ -30,6 +30,11 @@ def grain_of(background: Patches, tissue: PatchMasks) -> Patches:
     return (background - blur(background * tissue, sigma=1.0) / weight) * tissue
 
 
+def smooth_tissue(background: Patches, tissue: PatchMasks) -> Patches:
+    """The background without its grain."""
+    return background - grain_of(background, tissue)
+
+
 def grain_level(background: Patches, tissue: PatchMasks, mask: PatchMasks) -> Float[Tensor, "batch channels"]:
     """Robust standard deviation of the grain around the lesions."""
     return MAD_TO_SD * masked_median(grain_of(background, tissue).abs(), ring(mask, tissue))

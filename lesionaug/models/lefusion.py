@@ -24,14 +24,15 @@ from lesionaug.diffusion.edm import Preconditioning
 from lesionaug.intensity import ring
 from lesionaug.models.base import PATCH_SHAPES, PaintConditions
 from lesionaug.models.checkpoints import settings_from
-from lesionaug.models.compositing import continued, mean_in, opacity
+from lesionaug.models.compositing import continued, mean_in, opacity, within
 from lesionaug.models.few_steps import sample_in_few_steps
-from lesionaug.models.grain import grain_level, grain_of, masked_median, scanner_blur
+from lesionaug.models.grain import grain_level, grain_of, masked_median, scanner_blur, smooth_tissue
 from lesionaug.networks.compact import CompactConfig, CompactUNet, restore
 from lesionaug.types import Patches, PatchMasks
 
 BACKGROUND_LIMIT = 6.0  # robust units; fat, vessels and artefacts beyond tell a lesion nothing
 LEAST_SHOWN = 0.05
+REPLACES = 0.8  # robust units of contrast from which on nothing of the tissue below is left
 GRAIN_LIMIT = 3.0  # standard deviations; what is beyond is anatomy, not noise
 
 
@@ -46,6 +47,7 @@ class LeFusionConfig:
         sigma_max: Noise level of the first.
         num_steps: Network calls per lesion.
         grain: Share of the host's grain that is kept in the lesion, per channel.
+        texture: Blur of what the network has painted, over that of the scan: few steps leave it rougher than a scan is.
         widths: Of the network.
         blocks: Of the network.
         spacing_mm: Of the patches.
@@ -57,6 +59,7 @@ class LeFusionConfig:
     sigma_max: float = 3.0
     num_steps: int = 4
     grain: tuple[float, ...] = (1.0, 0.7, 1.0)
+    texture: float = 0.6
     widths: tuple[int, ...] = (24, 48, 96)
     blocks: int = 1
     spacing_mm: float = 1.0
@@ -78,6 +81,7 @@ class PaintProblem:
         level: Median of the tissue around each lesion, the zero of all that follows.
         shown: Opacity of the lesion, over its mean in the mask.
         plateau: Lesion of the wanted contrast and no texture.
+        blur: Of the scan around each lesion along each axis, mm.
         context: All input channels but the noisy region.
         facts: Per lesion: contrast and whether it is known, whether the channel is there, grain, log volume, blur.
         mask: Where to paint.
@@ -87,6 +91,7 @@ class PaintProblem:
     level: Float[Tensor, "batch channels"]
     shown: Patches
     plateau: Patches
+    blur: Float[Tensor, "batch channels 3"]
     context: Patches
     facts: Float[Tensor, "batch facts"]
     mask: PatchMasks
@@ -127,7 +132,7 @@ def pose(
     size = volume.clamp(min=1).log() / 4
     facts = torch.cat([contrast / 2, known.float(), present.float(), spread, size, blurred], dim=1)
     context = torch.cat([relative, plateau, conditions.mask.float(), conditions.brain.float()], dim=1)
-    return PaintProblem(level, shown, plateau, context, facts, conditions.mask, present)
+    return PaintProblem(level, shown, plateau, blur, context, facts, conditions.mask, present)
 
 
 def _blur_of(
@@ -185,15 +190,23 @@ class LeFusion:
         """The patch with a sampled lesion in it: as blurred and as grainy as the scan, of the contrast asked for."""
         own = [self.channels.index(channel) for channel in conditions.channels]
         mask, shown = conditions.mask, problem.shown[:, own]
-        change = problem.plateau[:, own] + lesion[:, own] + self._grain(conditions)
+        texture = within(lesion[:, own], mask, self._texture_blur(problem)[:, own])
+        level = problem.level[:, own, None, None, None]
+        replaced = (conditions.contrast.abs() / REPLACES).clamp(max=1)[:, :, None, None, None]
+        # What hardly shows in a channel leaves the tissue there as it was.
+        left = (1 - replaced) * (smooth_tissue(conditions.background, conditions.brain) - level) * mask
+        change = problem.plateau[:, own] + left + replaced * texture + self._grain(conditions)
         wanted = conditions.contrast[:, :, None, None, None]
         change = change + (wanted - mean_in(change, mask)) * shown * mask
-        painted = problem.level[:, own, None, None, None] + change
+        painted = level + change
         # A voxel beside the label is healthy tissue, with as much of the lesion's change as partial volume says.
         strength = continued(change, mask) / continued(shown, mask).clamp(min=LEAST_SHOWN)
         halo = conditions.background + shown * strength
         beyond = self._beyond(conditions) & (shown > 0) & conditions.brain
         return torch.where(mask, painted, torch.where(beyond, halo, conditions.background))
+
+    def _texture_blur(self, problem: PaintProblem) -> Float[Tensor, "batch channels 3"]:
+        return self.config.texture * problem.blur
 
     def _beyond(self, conditions: PaintConditions) -> PatchMasks:
         """Lesions that may have a halo."""

@@ -58,5 +58,3 @@ def test_settings_know_two_ways(monkeypatch):
     assert NnunetSettings().on_bad_scan == "skip"
     with pytest.raises(LesionAugError, match="on_bad_scan"):
         NnunetSettings(on_bad_scan="ignore")
-
-
