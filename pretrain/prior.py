@@ -9,7 +9,7 @@ import numpy as np
 import tyro
 
 from lesionaug.prior import LesionPrior
-from lesionaug.prior_fit import ObservedScan
+from lesionaug.prior_fit import ObservedScan, fit_contrast
 
 SAME_PERSON = {"ms3_14": "ms3_11"}
 
@@ -32,13 +32,15 @@ def packaged_prior(data: Path) -> LesionPrior:
     folders = [data / "open_ms/subjects_mni/patient07", data / "open_ms/subjects_mni/patient19"]
     folders += [data / "mslesseg" / name for name in ("P14_T1", "P14_T2", "P14_T3", "P18_T1")]
     thick = sorted(folder for folder in (data / "ms3seg").iterdir() if folder.is_dir())
-    imaged = [*map(_imaged, folders), *(_without_t1w(_imaged(folder)) for folder in thick)]
+    imaged, thick_ones = [*map(_imaged, folders)], [_without_t1w(_imaged(folder)) for folder in thick]
     source = (
         f"sizes: {len(sized)} patients of open_ms; contrast: open_ms 07 and 19, MSLesSeg P14 and P18, nine of MS3SEG"
     )
     fitted = LesionPrior.fit(sized, imaged, source)
     shares = np.mean([fitted.region_share, DATABASE_SHARE], axis=0)
-    return replace(fitted, region_share=tuple(round(float(share), 4) for share in shares))
+    # In thick slices small lesions are dim for being small; what these scans tell is how much scanners differ.
+    contrast = replace(fitted.contrast, between=fit_contrast([*imaged, *thick_ones]).between)
+    return replace(fitted, contrast=contrast, region_share=tuple(round(float(share), 4) for share in shares))
 
 
 def _without_t1w(scan: ObservedScan) -> ObservedScan:
