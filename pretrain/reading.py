@@ -11,7 +11,7 @@ import torch
 from lesionaug.pretrain.labelled import LabelledScan
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
-from lesionaug.anatomy import anatomy_from_images
+from lesionaug.anatomy import brain_from_images
 from lesionaug.anatomy.morphology import filled, largest
 from lesionaug.checks import binary_mask, check_affine, check_same_grid
 from lesionaug.errors import LesionAugError
@@ -103,9 +103,8 @@ def _apart_mm(image: NiftiImage, like: NiftiImage) -> float:
 
 def _derived_brain(scan: LabelledScan) -> tuple[np.ndarray, str]:
     """Brain mask from the images, and how it was made."""
-    lesions = torch.from_numpy(scan.lesions)[None]
-    anatomy = anatomy_from_images(torch.from_numpy(scan.image), scan.channels, scan.to_world, lesions)
-    brain, signal = anatomy.brain[0].numpy(), (scan.image != 0).all(axis=0)
+    found = brain_from_images(torch.from_numpy(scan.image), scan.to_world)
+    brain, signal = found[0].numpy(), (scan.image != 0).all(axis=0)
     if signal.sum() <= STRIPPED * brain.sum():
         return filled(largest(signal)), "voxels that are not zero"
     return brain, "found in the images"
