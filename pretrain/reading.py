@@ -12,11 +12,11 @@ from lesionaug.pretrain.labelled import NEAR_CORTEX, NEAR_VENTRICLES, TISSUE, La
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from scipy import ndimage
 
-from lesionaug.anatomy import Anatomy, anatomy_from_images
+from lesionaug.anatomy import Anatomy, anatomy_from_images, brain_from_images
 from lesionaug.anatomy.morphology import filled, largest
 from lesionaug.anatomy.regions import JUXTACORTICAL, PERIVENTRICULAR
 from lesionaug.checks import binary_mask, check_affine, check_same_grid
-from lesionaug.errors import LesionAugError
+from lesionaug.errors import BadScanError, LesionAugError
 from lesionaug.io import NiftiImage, read_intensities, read_nifti
 from lesionaug.layouts.core import SourceScan
 from lesionaug.types import triple
@@ -50,9 +50,8 @@ def read_scan(files: SourceScan, scale: float = 1.0) -> LabelledScan:
         return bare if given is None else replace(bare, brain=_turned(given, like) > 0, brain_from="file")
     stack = np.stack([_turned(image, like) for image in images.values()])
     scan = replace(bare, channels=tuple(images), image=stack)
-    anatomy = _anatomy(scan)
-    brain, brain_from = _derived_brain(scan, anatomy) if given is None else (_turned(given, like) > 0, "file")
-    return replace(scan, brain=brain, brain_from=brain_from, anatomy=anatomy_bits(anatomy, scan.lesions))
+    brain, brain_from = _derived_brain(scan) if given is None else (_turned(given, like) > 0, "file")
+    return replace(scan, brain=brain, brain_from=brain_from, anatomy=_anatomy_of(scan))
 
 
 def read_label(files: SourceScan, scale: float = 1.0) -> LabelledScan:
@@ -105,9 +104,14 @@ def _apart_mm(image: NiftiImage, like: NiftiImage) -> float:
     return float(np.linalg.norm((corners @ (image.affine - like.affine).T)[:, :3], axis=1).max())
 
 
-def _anatomy(scan: LabelledScan) -> Anatomy:
+def _anatomy_of(scan: LabelledScan) -> np.ndarray | None:
+    """As `anatomy_bits`; not known of a scan that cannot be laid over the atlas, whose lesions teach all the same."""
     lesions = torch.from_numpy(scan.lesions)[None]
-    return anatomy_from_images(torch.from_numpy(scan.image), scan.channels, scan.to_world, lesions)
+    try:
+        anatomy = anatomy_from_images(torch.from_numpy(scan.image), scan.channels, scan.to_world, lesions)
+    except BadScanError:
+        return None
+    return anatomy_bits(anatomy, scan.lesions)
 
 
 def anatomy_bits(anatomy: Anatomy, lesions: np.ndarray) -> np.ndarray:
@@ -130,9 +134,10 @@ def anatomy_bits(anatomy: Anatomy, lesions: np.ndarray) -> np.ndarray:
     return bits.astype(np.uint8)
 
 
-def _derived_brain(scan: LabelledScan, anatomy: Anatomy) -> tuple[np.ndarray, str]:
+def _derived_brain(scan: LabelledScan) -> tuple[np.ndarray, str]:
     """Brain mask from the images, and how it was made."""
-    brain, signal = anatomy.brain[0].numpy(), (scan.image != 0).all(axis=0)
+    found = brain_from_images(torch.from_numpy(scan.image), scan.to_world)
+    brain, signal = found[0].numpy(), (scan.image != 0).all(axis=0)
     if signal.sum() <= STRIPPED * brain.sum():
         return filled(largest(signal)), "voxels that are not zero"
     return brain, "found in the images"

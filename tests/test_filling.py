@@ -103,7 +103,7 @@ def test_where_nothing_is_healthy_nothing_is_made_up(patient):
 
 
 def test_coarse_slices_are_filled_too():
-    phantom = brain_phantom((72, 90, 30), (2.0, 2.0, 3.4))
+    phantom = brain_phantom((72, 90, 42), (2.0, 2.0, 3.4))
     images = {"flair": phantom.images["flair"][None]}
     scan = assemble_scan(images, phantom.affine, phantom.lesion_mask)
     after = fill_lesions(scan).image[0][scan.lesion_mask[0]].numpy()

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from benchmarks.realism.appearance import MAD_TO_SD, MARGIN_MM, channel_features, robust_units
 from benchmarks.realism.hosts import MAX_MM3, shared
 from benchmarks.realism.shape import MIN_VOXELS, lesions_with_boxes
-from lesionaug.anatomy import anatomy_from_images
+from lesionaug.anatomy import brain_from_images
 from lesionaug.models.base import PATCH_SHAPES, MaskConditions
 from lesionaug.patches import PatchGrid, cut_mask
 from lesionaug.prior import LesionPrior
@@ -67,7 +67,7 @@ class Pair:
         if published.exists():
             brain = np.asarray(nib.load(published).dataobj) > 0
         else:
-            brain = anatomy_from_images(torch.from_numpy(first)[None], ("flair",), affine).brain[0].numpy()
+            brain = brain_from_images(torch.from_numpy(first)[None], affine)[0].numpy()
         change = np.asarray(nib.load(folder / "change.nii.gz").dataobj) > 0
         i, j, k = (float(size) for size in studies[0].header.get_zooms()[:3])
         return cls(patient, first, second, brain, change & brain, (i, j, k))

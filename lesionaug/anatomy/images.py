@@ -93,6 +93,22 @@ def anatomy_from_images(
     return anatomy if brain_mask is None else _within(anatomy, brain_mask)
 
 
+def brain_from_images(image: Volume, affine: np.ndarray) -> Mask:
+    """Brain tissue and ventricles alone; whether they fit the atlas is not asked.
+
+    Args:
+        image: Shape `(channels, i, j, k)`.
+        affine: Voxel to world (right, anterior, superior) in mm, 4 by 4.
+
+    Raises:
+        LesionAugError: No brain is found, or the affine makes no sense.
+    """
+    grid = ReducedGrid.of(triple(image.shape[1:]), affine)
+    reduced = np.stack([reduced_image(grid, channel) for channel in image])
+    brain, _ = brain_of(reduced, grid, packaged_atlas())
+    return grid.restore(grid.expand(brain) > 0.5)[None]
+
+
 def _within(anatomy: Anatomy, brain: Mask) -> Anatomy:
     """The same with this very brain, whose edge interpolation has moved."""
     return replace(anatomy, brain=brain, eligible=anatomy.eligible * brain, regions=anatomy.regions * brain)

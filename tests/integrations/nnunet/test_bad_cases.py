@@ -8,11 +8,19 @@ from lesionaug.integrations.nnunet import job
 from lesionaug.integrations.nnunet.job import VariantJob, plan_file, store_in
 from lesionaug.integrations.nnunet.prepared import Prepared, case_digest
 from lesionaug.integrations.nnunet.settings import NnunetSettings
+from nnunet_variants import Workplace
 
 from lesionaug.dataset.cases import cases_of
 from lesionaug.errors import LesionAugError
 from lesionaug.layouts.core import SourceScan
 from lesionaug.variants import VoxelChange
+
+
+@pytest.fixture
+def workplace(datasets, tmp_path, monkeypatch):
+    found = Workplace.copy_of(datasets, "plain", tmp_path)
+    found.use(monkeypatch)
+    return found
 
 
 @pytest.fixture
