@@ -16,7 +16,7 @@ from lesionaug.anatomy import Anatomy, anatomy_from_images, brain_from_images
 from lesionaug.anatomy.morphology import filled, largest
 from lesionaug.anatomy.regions import JUXTACORTICAL, PERIVENTRICULAR
 from lesionaug.checks import binary_mask, check_affine, check_same_grid
-from lesionaug.errors import BadScanError, LesionAugError
+from lesionaug.errors import LesionAugError
 from lesionaug.io import NiftiImage, read_intensities, read_nifti
 from lesionaug.layouts.core import SourceScan
 from lesionaug.types import triple
@@ -109,7 +109,7 @@ def _anatomy_of(scan: LabelledScan) -> np.ndarray | None:
     lesions = torch.from_numpy(scan.lesions)[None]
     try:
         anatomy = anatomy_from_images(torch.from_numpy(scan.image), scan.channels, scan.to_world, lesions)
-    except BadScanError:
+    except LesionAugError:
         return None
     return anatomy_bits(anatomy, scan.lesions)
 
