@@ -24,8 +24,8 @@ from scipy.special import ndtr
 
 from lesionaug.models.grain import scanner_blur
 
-MIN_MM3 = 60.0
-CORE_MM = 1.5  # so deep a lesion has its full contrast
+MIN_MM3 = 30.0
+CORE_MM = 1.0  # so deep a lesion has its full contrast
 RING_MM = (3.0, 5.0)
 CLEAR_MM = 3.0  # from other lesions
 MIN_CONTRAST = 0.5  # robust units; fainter ones have no edge to speak of
@@ -89,7 +89,7 @@ def _profile(
     distance = signed_distance_mm(mask, spacing)
     clear = brain & (distance_transform_edt(~others, sampling=spacing) > CLEAR_MM)
     ring, core = (distance > RING_MM[0]) & (distance < RING_MM[1]) & clear, distance < -CORE_MM
-    if min(ring.sum(), core.sum()) < 6:
+    if min(ring.sum(), core.sum()) < 4:
         return None
     level = np.median(image[ring])
     height = image[core].mean() - level

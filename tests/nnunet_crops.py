@@ -35,7 +35,7 @@ def lesions(folder: Path, renderer=None, probability=1.0, lenient=True, **option
         roles=ROLES,
         spacing_mm=(1.0, 1.0, 1.0),
         kept=KEPT,
-        options=PlanOptions(**{"num_lesions": 3, "diameter_mm": (3, 6), **options}),
+        options=PlanOptions(**{"num_lesions": 3, "diameter_mm": (3, 6), "halo": False, "gate": False, **options}),
         prior=None,
         renderer=renderer or loaded_here(ModelChoice(model="parametric")),
         lenient=lenient,

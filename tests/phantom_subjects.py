@@ -5,7 +5,8 @@ import torchio as tio
 from phantoms import brain_phantom
 
 SHAPE, SPACING = (50, 60, 50), (3.0, 3.0, 3.0)
-PARAMETRIC = {"model": "parametric", "num_lesions": 3}
+PARAMETRIC = {"model": "parametric", "num_lesions": 3, "halo": False, "gate": False}
+"""Three lesions, always, and no voxel changed outside their labels."""
 
 
 def small_phantom():

@@ -54,7 +54,7 @@ def test_a_lesion_without_room_is_not_whole():
 )
 def test_contrast_is_judged_by_the_spread_of_the_tissue_around(channel, height, seen):
     assert visible(ball(), tissue(), height, channel) is seen
-    assert not visible(ball(), tissue(noise=3.0), height, channel)
+    assert not visible(ball(), tissue(noise=9.0), height, channel)
 
 
 def test_a_lesion_of_the_wrong_sign_is_none():

@@ -71,5 +71,6 @@ def test_enlarging_is_linear_interpolation(factors):
 def test_bias_field_is_the_sum_of_its_polynomials():
     shape = (5, 7, 6)
     bias = np.random.default_rng(0).normal(size=(2, 19)).astype(np.float32)
-    direct = bias @ _positions(np.arange(np.prod(shape)), shape)
+    where = np.stack(np.unravel_index(np.arange(np.prod(shape)), shape))
+    direct = bias @ _positions(where, shape)
     assert np.allclose(_bias_field(bias, shape).reshape(2, -1), direct, atol=1e-4)

@@ -344,7 +344,7 @@ def test_the_content_of_a_scan_is_what_lesions_depend_on(subject):
 
 def test_everything_a_plan_depends_on_is_in_its_key(tmp_path, monkeypatch):
     prior = tmp_path / "prior.json"
-    prior.write_text(Path(next(iter(_priors()))).read_text().replace('"max_extent_mm": 100.0', '"max_extent_mm": 30.0'))
+    prior.write_text(Path(next(iter(_priors()))).read_text().replace('"max_extent_mm": 42.0', '"max_extent_mm": 30.0'))
     base = {"content": "a", "options": PlanOptions(), "prior": None, "choice": ModelChoice("parametric"), "variant": 0}
     changes = [
         {},
@@ -360,6 +360,8 @@ def test_everything_a_plan_depends_on_is_in_its_key(tmp_path, monkeypatch):
         {"options": PlanOptions(regions=("periventricular",))},
         {"options": PlanOptions(contrast=1.5)},
         {"options": PlanOptions(overlap=True)},
+        {"options": PlanOptions(halo=False)},
+        {"options": PlanOptions(gate=False)},
     ]
     keys = [plan_key(**{**base, **change}) for change in changes]
     assert len(set(keys)) == len(keys)
@@ -386,4 +388,4 @@ def test_no_warning_from_reading(subject, folder):
 
 
 def test_the_packaged_prior_is_what_the_test_of_keys_changes():
-    assert LesionPrior.load().max_extent_mm == 100.0
+    assert LesionPrior.load().max_extent_mm == 42.0

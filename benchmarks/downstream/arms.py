@@ -96,6 +96,7 @@ class Lesions:
         probability: That a training case is changed when it is prepared anew.
         num_lesions: Range of lesions that are added, by copy-paste and by `lesionaug`.
         variants: Sets of lesions per case, in the arms that read them.
+        gate: Whether lesions that turn out badly are drawn again, and left out if that does not help.
         model: Packaged pair of models.
         diffmask: Folder of another mask model, one that has not seen the test patients; `{fold}` in its path stands for
             the name of the fold that is tested.
@@ -110,6 +111,7 @@ class Lesions:
     probability: float = 0.5
     num_lesions: tuple[int, int] = (1, 10)
     variants: int = 16
+    gate: bool = True
     model: str = "default"
     diffmask: str | None = None
     lefusion: str | None = None
@@ -147,7 +149,7 @@ class Lesions:
 
     def new(self, *, halo: bool) -> NewLesions:
         """Rendered each time."""
-        return NewLesions(PlanOptions(num_lesions=self.num_lesions, halo=halo), self.models, self.prior)
+        return NewLesions(PlanOptions(num_lesions=self.num_lesions, halo=halo, gate=self.gate), self.models, self.prior)
 
     def kept(self, folder: Path, *, halo: bool = False) -> Variants:
         """Rendered once."""

@@ -30,7 +30,7 @@ from lesionaug.errors import LesionAugError
 
 PROJECT = Path(__file__).parents[2]
 SMALL = Quick(steps=4, batch=2, patch=16, filters=(4, 4, 8), refresh=2)
-LESIONS = Lesions(model="parametric", num_lesions=(1, 2), variants=2, bank=4, probability=1.0)
+LESIONS = Lesions(model="parametric", num_lesions=(1, 2), variants=2, bank=4, probability=1.0, gate=False)
 
 
 def small_case(name: str, seed: int, *, lesions: bool = True) -> Case:

@@ -19,6 +19,12 @@ from benchmarks.realism.scan_sets import find_generated, find_real
 from lesionaug.layouts.choice import find_scans
 
 
+@pytest.fixture(autouse=True)
+def any_brain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made patients are balls, which rightly fit no atlas; here that does not matter."""
+    monkeypatch.setattr("lesionaug.anatomy.images.check_fit", lambda fit: None)
+
+
 @pytest.fixture(scope="module")
 def patients() -> list[Patient]:
     """On one grid, with lesions on other levels, so that CarveMix has some that are clear of the host's."""

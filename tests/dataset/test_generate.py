@@ -20,7 +20,7 @@ from lesionaug.io import sha256_of
 from lesionaug.layouts.core import SourceScan
 
 IMAGES = ("flair.nii.gz", "t1w.nii.gz", "lesion.nii.gz")
-FEW = ("--model", "parametric", "--num-lesions", 3)
+FEW = ("--model", "parametric", "--num-lesions", 3, "--no-halo", "--no-gate")
 
 
 def make_folder(path: Path) -> Path:

@@ -10,7 +10,15 @@ from scan_files import call, content
 from lesionaug.evolution import CHANGES, VISITS
 
 PAIRS = ("--longitudinal", "--instances", "--new-only", "--variants", 2)
-LARGE = ("--diameter-mm", 9, 14, "--num-lesions", 6)  # with voxels of 3 mm, only those can grow
+LARGE = (
+    "--diameter-mm",
+    9,
+    14,
+    "--num-lesions",
+    6,
+    "--no-halo",
+    "--no-gate",
+)  # with voxels of 3 mm, only those can grow
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from lesionaug.errors import LesionAugError
 from lesionaug.serving.errors import LateRenderError
 
 SHAPE, SPACING = (50, 60, 50), (3.0, 3.0, 3.0)
-PARAMETRIC = {"model": "parametric", "num_lesions": 3}
+PARAMETRIC = {"model": "parametric", "num_lesions": 3, "halo": False, "gate": False}
 NAMES = ("flair", "t1", "lesion")
 TORCHIO1 = Path(os.environ.get("LESIONAUG_TORCHIO1_PYTHON", Path(__file__).parents[2] / ".venv" / "bin" / "python"))
 

@@ -14,10 +14,15 @@ from lesionaug.serving.recipe import Batching
 LONG_MS = 60_000  # longer than any test: a batch that goes does not go for having waited
 
 
+def spec(seed):
+    return LesionSpec((0, 0, 0), 3, 4, (), seed)
+
+
 def ticket(count, size=4, channels=("flair",)):
     mask = torch.ones(1, size, size, size, dtype=torch.bool)
+    near = mask.expand(2, -1, -1, -1)
     lesions = tuple(
-        LesionRequest(torch.zeros(len(channels), size, size, size), mask, mask, LesionSpec((0, 0, 0), 3, 4, (), seed))
+        LesionRequest(torch.zeros(len(channels), size, size, size), mask, mask, near, spec(seed))
         for seed in range(count)
     )
     return Ticket(RenderRequest(channels, lesions))

@@ -229,7 +229,7 @@ def test_validation_cases_called_like_subjects_of_the_models_are_named(make_trai
     ("change", "said"),
     [
         ({"patch_size": [40, 32]}, "three-dimensional configuration"),
-        ({"spacing": [6.0, 1.0, 1.0]}, "spacings from 0.4 to 3.5 mm"),
+        ({"spacing": [12.0, 1.0, 1.0]}, "spacings from 0.4 to 10.0 mm"),
     ],
 )
 def test_configurations_that_live_lesions_are_not_for(make_trainer, change, said):
