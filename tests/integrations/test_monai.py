@@ -275,7 +275,7 @@ def test_what_the_command_line_fills_is_found_by_scans_in_their_files_type(tmp_p
     files = write_phantom(tmp_path)
     words = [part for role, path in files.items() for part in (f"--{role}", str(path))]
     options = ["--cache", str(tmp_path / "cache"), "--variants", "1", "--num-lesions", "3", "--model", "parametric"]
-    assert main(["cache", "fill", *words, *options]) == 0
+    assert main(["cache", "fill", *words, *options, "--no-halo", "--no-gate"]) == 0
     monkeypatch.setattr("lesionaug.augmenter.loaded_synthesizer", None)
     load = Compose([LoadImaged(list(files), dtype=None), EnsureChannelFirstd(list(files))])
     given = load({role: str(path) for role, path in files.items()})
