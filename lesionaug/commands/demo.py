@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lesionaug.record import Record
 
 NUM_LESIONS, PERIVENTRICULAR = 12, 5
-DIAMETER_MM, PERIVENTRICULAR_MM = (4.0, 12.0), (7.0, 13.0)
+DIAMETER_MM, PERIVENTRICULAR_MM = (5.0, 13.0), (8.0, 15.0)
 
 
 @dataclass(frozen=True)

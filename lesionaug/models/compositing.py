@@ -45,6 +45,9 @@ def opacity(mask: PatchMasks, blur: Float[Tensor, "batch channels 3"], channels:
     soft = blur_each(mask.expand(-1, len(channels), -1, -1, -1).to(blur), widths)
     moved = (shift / widths.mean(dim=2, keepdim=True))[..., None, None]
     shown = torch.special.ndtr(torch.special.ndtri(soft.clamp(TINY, 1 - TINY)) + moved)
+    # Raters draw along a level of brightness: no part of a label shows less than a straight contour, however thin.
+    contour = torch.special.ndtr(moved) * (shown * mask).amax(dim=(2, 3, 4), keepdim=True)
+    shown = torch.where(mask, torch.maximum(shown, contour), shown)
     return torch.where((shown > FAINTEST) & dilate(mask, REACH_MM), shown, 0.0)
 
 
