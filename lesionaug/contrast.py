@@ -9,7 +9,7 @@ import cc3d
 import numpy as np
 import torch
 
-from lesionaug.intensity import lesion_contrast, robust_scale
+from lesionaug.intensity import MAD_TO_SD, Scale, lesion_contrast, robust_scale
 from lesionaug.scan import CHANNELS, Scan
 from lesionaug.types import Mask
 
@@ -74,6 +74,29 @@ class ContrastModel:
         return drawn
 
 
+def scale_of(scan: Scan) -> Scale:
+    """Robust units of a scan, from some of its voxels."""
+    some = (slice(None), *(slice(None, None, STRIDE),) * 3)
+    return robust_scale(scan.image[some], scan.brain[some])
+
+
+def local_spread(scan: Scan, scale: Scale, center: tuple[int, int, int], radius_mm: float) -> np.ndarray:
+    """Robust spread of the tissue around a place, per channel, in robust units: what a lesion there has to stand out of.
+
+    Args:
+        scan: Where.
+        scale: Its robust units.
+        center: Voxel.
+        radius_mm: Of the lesion; looked at is the box around it that reaches 4 mm further.
+    """
+    reach = [max(1, round((radius_mm + 4.0) / step)) for step in scan.spacing_mm]
+    box = tuple(slice(max(c - r, 0), c + r + 1) for c, r in zip(center, reach, strict=True))
+    tissue = (scan.brain & ~scan.lesion_mask)[0][box]
+    values = scan.image[(slice(None), *box)][:, tissue].float()
+    deviation = (values - values.median(dim=1, keepdim=True).values).abs().median(dim=1).values
+    return (MAD_TO_SD * deviation / scale.spread).double().numpy()
+
+
 def measure(
     scan: Scan, limit: int | None = MAX_LESIONS, at_least: int = MIN_LESIONS
 ) -> tuple[list[np.ndarray], list[float]]:
@@ -95,8 +118,7 @@ def measure(
     if len(chosen) < at_least:
         return [], []
     chosen = chosen[:: -(-len(chosen) // (limit or len(chosen)))]
-    some = (slice(None), *(slice(None, None, STRIDE),) * 3)
-    scale = robust_scale(scan.image[some], scan.brain[some])
+    scale = scale_of(scan)
     contrasts = []
     for label in chosen:
         box = (slice(None), *_grown(boxes[label], mask.shape[1:]))

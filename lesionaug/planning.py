@@ -10,8 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from lesionaug.contrast import local_spread, scale_of
 from lesionaug.distributions import uniform, uniform_between
 from lesionaug.errors import LesionAugWarning
+from lesionaug.gate import BRIGHT, FAINTEST
+from lesionaug.intensity import Scale
 from lesionaug.plan_options import DIAMETER_MM, NUM_LESIONS, PATIENTS, PlanOptions
 from lesionaug.prior_tables import PriorTables
 from lesionaug.room import Room, Size, Taken
@@ -21,6 +24,8 @@ FAILURES = 25  # lesions in a row that did not fit, after which the scan counts 
 LARGEST_MM3 = math.pi / 6 * DIAMETER_MM[1] ** 3  # of one lesion; what is larger is composed of several
 FOCUS_MM3 = (300.0, 2500.0)  # of the lesions that it is composed of
 LOAD_REACHED = 0.95
+CONTRASTS = 10  # drawn for a lesion, at most, until one would be seen at its place
+CLEARLY = 1.15  # times the faintest that the gate lets through, as the tissue around is only known roughly here
 
 Center = tuple[int, int, int]
 
@@ -33,18 +38,30 @@ def plan_lesions(prior: PriorTables, scan: Scan, generator: torch.Generator, opt
     if goal.reached(0, 0.0):
         return LesionPlan()
     offset = prior.contrast.draw_scan(scan, rows, generator)
-    factor = uniform_between(options.contrast, generator)
+    factor, scale = uniform_between(options.contrast, generator), scale_of(scan)
     lesions: list[LesionSpec] = []
     for foci in _placed(prior, room, goal, options, generator):
         # Lesions that have grown together are as bright as each other.
         volume = sum(size.volume_mm3 for size, _ in foci)
         contrast = factor * prior.contrast.draw_lesion(volume, rows, offset, generator)
+        for _ in range(CONTRASTS):
+            if not options.gate or _stands_out(scan, scale, contrast, *foci[0]):
+                break
+            contrast = factor * prior.contrast.draw_lesion(volume, rows, offset, generator)
         pairs = tuple((channel, round(float(c), 4)) for channel, c in zip(scan.channels, contrast, strict=True))
         for size, center in foci:
             seed = int(torch.randint(2**63 - 1, (), generator=generator))
             spec = LesionSpec(center, size.diameter_mm, size.extent_mm, pairs, seed)
             lesions.append(replace(spec, halo=options.halo, gate=options.gate))
     return LesionPlan(tuple(lesions), overlap=options.overlap)
+
+
+def _stands_out(scan: Scan, scale: Scale, contrast: np.ndarray, size: Size, center: Center) -> bool:
+    """Whether a lesion of this contrast would be seen at its place, by the first of the channels that show lesions."""
+    channel = next(name for name in BRIGHT if name in scan.channels)
+    index = scan.channels.index(channel)
+    spread = local_spread(scan, scale, center, size.diameter_mm / 2)[index]
+    return bool(BRIGHT[channel] * contrast[index] >= CLEARLY * FAINTEST[channel] * spread)
 
 
 @dataclass(frozen=True)
