@@ -81,7 +81,7 @@ def scale_of(scan: Scan) -> Scale:
 
 
 def local_spread(scan: Scan, scale: Scale, center: tuple[int, int, int], radius_mm: float) -> np.ndarray:
-    """Robust spread of the tissue around a place, per channel, in robust units: what a lesion there has to stand out of.
+    """Robust spread of the tissue around a place, per channel, in robust units: what a lesion has to stand out of.
 
     Args:
         scan: Where.

@@ -20,6 +20,7 @@ TRIES = 40  # centres tried per lesion
 GAP_MM = 1.0  # between lesions
 ROOM = 1.2  # of the lesion's volume that must be allowed within its control sphere
 MERGE = (0.55, 0.85)  # of the sum of two radii: so far apart are the centres of lesions that have grown together
+AT_THE_WALL = REGIONS.index("periventricular")  # where a lesion touches what is no tissue: the wall of a ventricle
 CORE = 0.5  # of the ball of its volume that must be; a thin strand of white matter would make a wire of it
 
 
@@ -50,6 +51,7 @@ class Room:
 
     Args:
         allowed: Voxels that lesions may use, shape `(i, j, k)`.
+        other: Brain that is no tissue for lesions and no lesion: fluid and grey matter.
         places: Possible centres of each region, as indices into the flattened scan.
         cumulative: Running sum of their weights.
         old: Positions of old lesions' voxels in mm, or none.
@@ -57,6 +59,7 @@ class Room:
     """
 
     allowed: np.ndarray
+    other: np.ndarray
     places: tuple[np.ndarray, ...]
     cumulative: tuple[np.ndarray, ...]
     old: cKDTree | None
@@ -83,6 +86,7 @@ class Room:
             raise LesionAugError(f"Expected eligible voxels{where}, got none; check the eligible map or the regions")
         return cls(
             allowed=allowed,
+            other=((scan.eligible == 0) & scan.brain & ~scan.lesion_mask)[0].numpy(),
             places=tuple(places[c] for c in chosen),
             cumulative=tuple(np.cumsum(weights[c]) for c in chosen),
             old=None if options.overlap else _positions(scan),
@@ -105,6 +109,8 @@ class Room:
         """A voxel of the region around which the lesion fits, or none in a bounded number of tries."""
         for _ in range(TRIES):
             voxel = self._draw_voxel(self.places[region], self.cumulative[region], generator)
+            if region == AT_THE_WALL and not self._in_ball(self.other, voxel, size.diameter_mm / 2):
+                continue
             if self._is_free(voxel * self.spacing_mm, size, taken) and self._has_room(voxel, size):
                 return _triple(voxel)
         return None
@@ -152,17 +158,17 @@ class Room:
 
     def _has_room(self, voxel: np.ndarray, size: Size) -> bool:
         """Whether there is enough allowed tissue in the control sphere, and in the ball of the lesion's volume."""
-        core = self._allowed_mm3(voxel, size.diameter_mm / 2)
-        return core >= CORE * size.volume_mm3 and self._allowed_mm3(voxel, size.extent_mm / 2) >= ROOM * size.volume_mm3
+        core, whole = (self._in_ball(self.allowed, voxel, mm / 2) for mm in (size.diameter_mm, size.extent_mm))
+        return core >= CORE * size.volume_mm3 and whole >= ROOM * size.volume_mm3
 
-    def _allowed_mm3(self, voxel: np.ndarray, radius_mm: float) -> float:
-        """Allowed volume in a ball; voxels that it touches count, as they may be coarse."""
+    def _in_ball(self, mask: np.ndarray, voxel: np.ndarray, radius_mm: float) -> float:
+        """Volume of a mask in a ball; voxels that it touches count, as they may be coarse."""
         radius = radius_mm + self.spacing_mm.max() / 2
         reach = np.ceil(radius / self.spacing_mm).astype(int)
         low, high = np.maximum(voxel - reach, 0), np.minimum(voxel + reach + 1, self.allowed.shape)
         axes = [(np.arange(a, b) - c) * s for a, b, c, s in zip(low, high, voxel, self.spacing_mm, strict=True)]
         distance2 = axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2
-        inside = self.allowed[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] & (distance2 <= radius**2)
+        inside = mask[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] & (distance2 <= radius**2)
         return float(inside.sum() * self.spacing_mm.prod())
 
 
