@@ -23,7 +23,7 @@ from benchmarks.synthesis_rows import Work
 if TYPE_CHECKING:
     from lesionaug.scan import Scan
 
-QUICK = PhantomCase(shape=(110, 130, 110))
+QUICK = PhantomCase(shape=(128, 150, 128))
 MODELS = ("parametric", "default")
 ANATOMY, CARVEMIX, PUBLISHED = "anatomy", "CarveMix", "LeFusion published 2/2"
 
