@@ -17,7 +17,7 @@ def test_true_tissue_cannot_be_told_and_flat_tissue_can():
     )
     images = {"flair": phantom.images["flair"].numpy()}
     host = HostScan("phantom", images, phantom.labels > 0, phantom.lesion_mask[0].numpy(), phantom.affine)
-    cut = BenchFilling(lesions=12)._cut(synthesizer, host)
+    cut = BenchFilling(lesions=24)._cut(synthesizer, host)
     was = cut.scan.image[0].numpy()
     true = {"phantom": features(cut, was)}
     same = judged({"phantom": cut}, true, {"phantom": was})
