@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import cc3d
 import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
 
-from lesionaug.intensity import MAD_TO_SD, Scale, lesion_contrast, robust_scale
+from lesionaug.intensity import MAD_TO_SD, Scale, robust_scale
 from lesionaug.scan import CHANNELS, Scan
 from lesionaug.types import Mask
 
-MARGIN = 7  # voxels around a lesion that its ring and the rings' dilation need
+RING_MM = (1.5, 4.5)  # from a lesion's voxels to the middle of those around that it is compared with
+FLAIR = CHANNELS.index("flair")
+MARGIN = 7  # voxels around a lesion that hold its ring
 MIN_LESIONS = 3  # of a scan's own before they say how bright its next will be
 MAX_LESIONS = 24  # measured; more would only cost time
 MIN_FLAIR = 0.8  # robust units; 6 % of 128 real lesions of four patients are fainter
@@ -22,7 +25,23 @@ STRIDE = 2  # voxels; the brain's median and spread need no more of them
 REFERENCE_MM3 = 50.0
 LIMIT = 2.5  # standard deviations
 MAX_T1W = -0.35  # where there is no other channel that would show the lesion
-ISOINTENSE = 0.25  # robust units; beside grey matter, also a lesion that T1w hardly shows is brighter than its ring
+BRIGHTEST_T1W = (
+    0.5  # robust units; beside grey matter a lesion may be brighter than its ring, 4 % of real ones are more
+)
+WORTH = 10  # lesions of a scan that weigh as much as all that is known of other scans
+
+
+@dataclass(frozen=True)
+class ScanContrast:
+    """How the lesions of one scan differ from the mean over scans, and from each other.
+
+    Args:
+        offset: From the mean, shape `(channels,)`.
+        within: Covariance over the scan's lesions, shape `(channels, channels)`.
+    """
+
+    offset: np.ndarray
+    within: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -45,33 +64,53 @@ class ContrastModel:
         mean, slope = np.asarray(self.mean)[rows], np.asarray(self.slope)[rows]
         return mean + slope * np.log(volume_mm3 / REFERENCE_MM3)
 
-    def draw_scan(self, scan: Scan, rows: list[int], generator: torch.Generator) -> np.ndarray:
-        """Offset of a scan: drawn, or shrunk from its own lesions where it has enough."""
-        between, within = _block(self.between, rows), _block(self.within, rows)
-        drawn = _gaussian(between, generator)
+    def draw_scan(self, scan: Scan, rows: list[int], generator: torch.Generator) -> ScanContrast:
+        """How a scan's lesions look: as in a scan drawn at random, or like its own as far as it has enough of them."""
+        drawn = self.draw_any_scan(rows, generator)
         measured, volumes = measure(scan)
         if len(measured) < MIN_LESIONS:
             return drawn
-        residual = np.mean([m - self.expected(v, rows) for m, v in zip(measured, volumes, strict=True)], axis=0)
-        # Posterior mean of the scan's offset given the mean of n residuals.
-        return between @ np.linalg.solve(between + within / len(measured), residual)
+        residuals = np.array([m - self.expected(v, rows) for m, v in zip(measured, volumes, strict=True)])
+        mean, count = residuals.mean(axis=0), len(residuals)
+        scatter = (residuals - mean).T @ (residuals - mean)
+        # Posterior means: of the offset given n residuals' mean, of the covariance under an inverse Wishart prior.
+        between, within = _block(self.between, rows), _block(self.within, rows)
+        offset = between @ np.linalg.solve(between + within / count, mean)
+        usual = self._in_scan(offset, rows).within
+        return ScanContrast(offset, (WORTH * usual + scatter) / (WORTH + count - 1))
+
+    def draw_any_scan(self, rows: list[int], generator: torch.Generator) -> ScanContrast:
+        """How lesions look in a scan of which nothing is known."""
+        return self._in_scan(_gaussian(_block(self.between, rows), generator), rows)
 
     def draw_lesion(
-        self, volume_mm3: float, rows: list[int], offset: np.ndarray, generator: torch.Generator
+        self, volume_mm3: float, rows: list[int], scan: ScanContrast, generator: torch.Generator
     ) -> np.ndarray:
         """Contrast of one lesion."""
-        expected, within = self.expected(volume_mm3, rows), _block(self.within, rows)
-        mean, lesion = expected + offset, _gaussian(within, generator)
+        lesion = _gaussian(scan.within, generator)
+        mean = self.expected(volume_mm3, rows) + scan.offset
         drawn = mean + lesion
-        if CHANNELS.index("flair") in rows:
-            flair = rows.index(CHANNELS.index("flair"))
-            usual, sd = max(float(expected[flair]), MIN_FLAIR), float(within[flair, flair]) ** 0.5
-            unit = float(lesion[flair]) / max(sd, 1e-9)
-            drawn[flair] = max(_log_normal(float(mean[flair]), sd / usual, unit), MIN_FLAIR)
+        if FLAIR in rows:
+            flair = rows.index(FLAIR)
+            sd = max(float(scan.within[flair, flair]) ** 0.5, 1e-9)
+            variation = sd / self._usual_flair(scan.offset, rows)
+            drawn[flair] = max(_log_normal(float(mean[flair]), variation, float(lesion[flair]) / sd), MIN_FLAIR)
         if CHANNELS.index("t1w") in rows:
             t1w = rows.index(CHANNELS.index("t1w"))
-            drawn[t1w] = min(float(drawn[t1w]), ISOINTENSE if len(rows) > 1 else MAX_T1W)
+            drawn[t1w] = min(float(drawn[t1w]), BRIGHTEST_T1W if len(rows) > 1 else MAX_T1W)
         return drawn
+
+    def _in_scan(self, offset: np.ndarray, rows: list[int]) -> ScanContrast:
+        """Where lesions are brighter they also differ more in FLAIR."""
+        unit = np.ones(len(rows))
+        if FLAIR in rows:
+            usual = self._usual_flair(np.zeros(len(rows)), rows)
+            unit[rows.index(FLAIR)] = self._usual_flair(offset, rows) / usual
+        return ScanContrast(offset, _block(self.within, rows) * np.outer(unit, unit))
+
+    def _usual_flair(self, offset: np.ndarray, rows: list[int]) -> float:
+        flair = rows.index(FLAIR)
+        return max(float((self.expected(REFERENCE_MM3, rows) + offset)[flair]), MIN_FLAIR)
 
 
 def scale_of(scan: Scan) -> Scale:
@@ -123,9 +162,20 @@ def measure(
     for label in chosen:
         box = (slice(None), *_grown(boxes[label], mask.shape[1:]))
         image = scale.normalise(scan.image[around][box].float())
-        lesion = torch.from_numpy(parts[box[1:]] == label)[None]
-        contrasts.append(lesion_contrast(image, lesion, brain[box] & ~mask[box]).double().numpy())
+        tissue = (brain[box] & ~mask[box])[0].numpy()
+        contrasts.append(_contrast_of(image.numpy(), parts[box[1:]] == label, tissue, scan.spacing_mm))
     return contrasts, [float(sizes[label] * scan.voxel_mm3) for label in chosen]
+
+
+def _contrast_of(
+    image: np.ndarray, lesion: np.ndarray, tissue: np.ndarray, spacing_mm: tuple[float, float, float]
+) -> np.ndarray:
+    """Mean of a lesion minus the median of the tissue around it, in mm: slices far apart are not around each other."""
+    distance = distance_transform_edt(~lesion, sampling=spacing_mm)
+    ring = tissue & (distance > RING_MM[0]) & (distance <= RING_MM[1])
+    around = image[:, ring if ring.any() else tissue]
+    level = np.median(around, axis=1) if around.size else 0.0
+    return (image[:, lesion].mean(axis=1) - level).astype(np.float64)
 
 
 def _box_of(mask: Mask) -> tuple[slice, ...]:

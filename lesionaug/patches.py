@@ -84,6 +84,15 @@ def model_lengths(spacing_mm: tuple[float, float, float], model_spacing_mm: floa
     return math.prod(counted) ** (1 / 3)
 
 
+def before_slices(diameter_mm: float, spacing_mm: tuple[float, float, float]) -> float:
+    """Size of a ball over that of its label, where a rater outlines it in thick slices.
+
+    In a slice thicker than the ball all of the slice is labelled where it shows half of what it shows in the middle.
+    """
+    thickness = max(spacing_mm)
+    return min(1.0, math.sqrt(8 / 9 * diameter_mm / thickness)) if THICK * thickness > 1 else 1.0
+
+
 def cut(volume: Volume, grid: PatchGrid, fill: float = 0.0) -> Volume:
     """Patch of a volume; `fill` outside the scan."""
     if grid.is_exact:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 
-from lesionaug.contrast import local_spread, scale_of
+from lesionaug.contrast import ContrastModel, ScanContrast, local_spread, scale_of
 from lesionaug.distributions import uniform, uniform_between
 from lesionaug.errors import LesionAugWarning
 from lesionaug.gate import BRIGHT, FAINTEST
@@ -24,7 +25,6 @@ FAILURES = 25  # lesions in a row that did not fit, after which the scan counts 
 LARGEST_MM3 = math.pi / 6 * DIAMETER_MM[1] ** 3  # of one lesion; what is larger is composed of several
 FOCUS_MM3 = (300.0, 2500.0)  # of the lesions that it is composed of
 LOAD_REACHED = 0.95
-CONTRASTS = 10  # drawn for a lesion, at most, until one would be seen at its place
 CLEARLY = 1.15  # times the faintest that the gate lets through, as the tissue around is only known roughly here
 
 Center = tuple[int, int, int]
@@ -33,21 +33,12 @@ Center = tuple[int, int, int]
 def plan_lesions(prior: PriorTables, scan: Scan, generator: torch.Generator, options: PlanOptions) -> LesionPlan:
     """See `LesionPrior.sample`."""
     room = Room.of(scan, options)
-    rows = [CHANNELS.index(channel) for channel in scan.channels]
     goal = _Goal.draw(prior, options, generator)
     if goal.reached(0, 0.0):
         return LesionPlan()
-    offset = prior.contrast.draw_scan(scan, rows, generator)
-    factor, scale = uniform_between(options.contrast, generator), scale_of(scan)
+    looks = _Looks.of(prior, scan, options, generator)
     lesions: list[LesionSpec] = []
-    for foci in _placed(prior, room, goal, options, generator):
-        # Lesions that have grown together are as bright as each other.
-        volume = sum(size.volume_mm3 for size, _ in foci)
-        contrast = factor * prior.contrast.draw_lesion(volume, rows, offset, generator)
-        for _ in range(CONTRASTS):
-            if not options.gate or _stands_out(scan, scale, contrast, *foci[0]):
-                break
-            contrast = factor * prior.contrast.draw_lesion(volume, rows, offset, generator)
+    for contrast, foci in _placed(prior, room, looks, goal, options, generator):
         pairs = tuple((channel, round(float(c), 4)) for channel, c in zip(scan.channels, contrast, strict=True))
         for size, center in foci:
             seed = int(torch.randint(2**63 - 1, (), generator=generator))
@@ -56,12 +47,51 @@ def plan_lesions(prior: PriorTables, scan: Scan, generator: torch.Generator, opt
     return LesionPlan(tuple(lesions), overlap=options.overlap)
 
 
-def _stands_out(scan: Scan, scale: Scale, contrast: np.ndarray, size: Size, center: Center) -> bool:
-    """Whether a lesion of this contrast would be seen at its place, by the first of the channels that show lesions."""
-    channel = next(name for name in BRIGHT if name in scan.channels)
-    index = scan.channels.index(channel)
-    spread = local_spread(scan, scale, center, size.diameter_mm / 2)[index]
-    return bool(BRIGHT[channel] * contrast[index] >= CLEARLY * FAINTEST[channel] * spread)
+@dataclass(frozen=True)
+class _Looks:
+    """How bright the lesions of a scan are, and where a lesion so bright would be seen.
+
+    Args:
+        scan: Where they go.
+        contrast: Of lesions in any scan.
+        own: How lesions of this one differ.
+        rows: Of `CHANNELS` that the scan has.
+        factor: On every contrast.
+        scale: Robust units of the scan.
+        seen: Whether only places will do where the lesion would be seen.
+    """
+
+    scan: Scan
+    contrast: ContrastModel
+    own: ScanContrast
+    rows: list[int]
+    factor: float
+    scale: Scale
+    seen: bool
+
+    @classmethod
+    def of(cls, prior: PriorTables, scan: Scan, options: PlanOptions, generator: torch.Generator) -> _Looks:
+        rows = [CHANNELS.index(channel) for channel in scan.channels]
+        own = prior.contrast.draw_scan(scan, rows, generator)
+        factor = uniform_between(options.contrast, generator)
+        return cls(scan, prior.contrast, own, rows, factor, scale_of(scan), options.gate)
+
+    def draw(self, sizes: Sequence[Size], generator: torch.Generator) -> np.ndarray:
+        """Contrast of a lesion of so many foci; what has grown together is as bright as each other."""
+        volume = sum(size.volume_mm3 for size in sizes)
+        return self.factor * self.contrast.draw_lesion(volume, self.rows, self.own, generator)
+
+    def stands_out(self, contrast: np.ndarray, size: Size, center: Center) -> bool:
+        """Whether such a lesion would be seen at a place, by the first of the channels that show lesions.
+
+        Places are drawn to suit the contrast and not the other way round: brightness stays what it is in patients.
+        """
+        channel = next(name for name in BRIGHT if name in self.scan.channels)
+        index = self.scan.channels.index(channel)
+        if not self.seen:
+            return True
+        spread = local_spread(self.scan, self.scale, center, size.diameter_mm / 2)[index]
+        return bool(BRIGHT[channel] * contrast[index] >= CLEARLY * FAINTEST[channel] * spread)
 
 
 @dataclass(frozen=True)
@@ -119,9 +149,9 @@ class _Goal:
 
 
 def _placed(
-    prior: PriorTables, room: Room, goal: _Goal, options: PlanOptions, generator: torch.Generator
-) -> Iterator[list[tuple[Size, Center]]]:
-    """Lesions, each as the foci that it is composed of, until the goal is reached or the scan is full.
+    prior: PriorTables, room: Room, looks: _Looks, goal: _Goal, options: PlanOptions, generator: torch.Generator
+) -> Iterator[tuple[np.ndarray, list[tuple[Size, Center]]]]:
+    """Contrasts of lesions, and the foci that each is composed of, until the goal is reached or the scan is full.
 
     The largest are placed first, as long as there is room for them; what found none is drawn anew.
     """
@@ -129,14 +159,15 @@ def _placed(
     count, volume, failures = 0, 0.0, 0
     while failures < FAILURES and (drawn := _drawn(prior, room, goal, (count, volume), bounds, generator)):
         for region, sizes in drawn:
-            foci = _foci(room, region, sizes, taken, generator)
+            contrast = looks.draw(sizes, generator)
+            foci = _foci(room, region, sizes, taken, partial(looks.stands_out, contrast, sizes[0]), generator)
             failures = 0 if foci else failures + 1
             if failures == FAILURES:
                 break
             if foci:
                 taken += [_taken(room, *focus) for focus in foci]
                 count, volume = count + 1, volume + sum(size.volume_mm3 for size, _ in foci)
-                yield foci
+                yield contrast, foci
     goal.warn(count, volume, bounds[0])
 
 
@@ -209,10 +240,15 @@ def _size(prior: PriorTables, volume_mm3: float, generator: torch.Generator) -> 
 
 
 def _foci(
-    room: Room, region: int, sizes: list[Size], taken: list[Taken], generator: torch.Generator
+    room: Room,
+    region: int,
+    sizes: list[Size],
+    taken: list[Taken],
+    suits: Callable[[Center], bool],
+    generator: torch.Generator,
 ) -> list[tuple[Size, Center]]:
-    """Where the foci of a lesion go: the first anywhere in the region, the others beside it; as many as fit."""
-    first = room.draw_center(region, sizes[0], taken, generator)
+    """Where the foci of a lesion go: the first where it suits, the others beside it; as many as fit."""
+    first = room.draw_center(region, sizes[0], taken, suits, generator)
     if first is None:
         return []
     foci = [(sizes[0], first)]

@@ -228,7 +228,7 @@ class DiffusionRenderer:
                 mask=there,
                 brain=brain,
                 halo=torch.tensor([lesion.spec.halo for lesion in batch]),
-                contrast=torch.stack([_contrast(lesion.spec, channels) for lesion in batch]).to(self.device),
+                contrast=torch.stack([contrasts(lesion.spec, channels) for lesion in batch]).to(self.device),
                 blur=_blur(background, brain & ~there, there, [lesion.coarse for lesion in batch]),
             ),
             generators,
@@ -290,12 +290,17 @@ def _seed(spec: LesionSpec, attempt: int) -> int:
 
 
 def _accepted(mask: Mask, lesion: LesionRequest, channels: tuple[str, ...]) -> bool:
-    contrast = _contrast(lesion.spec, channels)
+    contrast = contrasts(lesion.spec, channels)
     wanted = lesion.spec.volume_mm3
     return not lesion.spec.gate or is_good(mask, wanted, lesion.background, lesion.brain, contrast, channels)
 
 
-def _contrast(spec: LesionSpec, channels: tuple[str, ...]) -> Tensor:
+def contrasts(spec: LesionSpec, channels: tuple[str, ...]) -> Tensor:
+    """Of a lesion in these channels, shape `(channels,)`.
+
+    Raises:
+        LesionAugError: The plan does not have them all.
+    """
     known = dict(spec.contrast)
     missing = [channel for channel in channels if channel not in known]
     if missing:

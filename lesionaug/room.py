@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,14 +104,20 @@ class Room:
         return int(np.searchsorted(totals, uniform(generator) * totals[-1], side="right"))
 
     def draw_center(
-        self, region: int, size: Size, taken: Sequence[Taken], generator: torch.Generator
+        self,
+        region: int,
+        size: Size,
+        taken: Sequence[Taken],
+        suits: Callable[[tuple[int, int, int]], bool],
+        generator: torch.Generator,
     ) -> tuple[int, int, int] | None:
-        """A voxel of the region around which the lesion fits, or none in a bounded number of tries."""
+        """A voxel of the region around which the lesion fits and that suits, or none in a bounded number of tries."""
         for _ in range(TRIES):
             voxel = self._draw_voxel(self.places[region], self.cumulative[region], generator)
             if region == AT_THE_WALL and not self._in_ball(self.other, voxel, size.diameter_mm / 2):
                 continue
-            if self._is_free(voxel * self.spacing_mm, size, taken) and self._has_room(voxel, size):
+            free = self._is_free(voxel * self.spacing_mm, size, taken) and self._has_room(voxel, size)
+            if free and suits(_triple(voxel)):
                 return _triple(voxel)
         return None
 

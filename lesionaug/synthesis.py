@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from lesionaug.anatomy.regions import JUXTACORTICAL, PERIVENTRICULAR
-from lesionaug.intensity import Scale, robust_scale
-from lesionaug.patches import PatchGrid, cut, cut_mask, model_lengths, uncut, uncut_mask
+from lesionaug.intensity import Scale, robust_scale, surrounding_level
+from lesionaug.patches import PatchGrid, before_slices, cut, cut_mask, model_lengths, uncut, uncut_mask
 from lesionaug.plan_options import PlanOptions
 from lesionaug.prior import LesionPrior
 from lesionaug.rendering import (
@@ -24,6 +25,7 @@ from lesionaug.rendering import (
     RenderedLesion,
     Renderer,
     RenderRequest,
+    contrasts,
 )
 from lesionaug.scan import LesionPlan, LesionSpec, Scan
 from lesionaug.threads import torch_threads
@@ -31,8 +33,8 @@ from lesionaug.types import Instances, Mask, Volume, triple
 
 COARSE = 0.67  # patch voxels per scan voxel, inverted: 1.5 mm and more
 
-LEAST_COVERED = 0.2
-"""Contrast is raised no further than to this coverage: a lesion of a voxel in a slice six times as thick stays dim."""
+STRENGTH = (0.3, 5.0)
+"""Bounds of the factor that gives a label in thick slices its contrast: what hardly reaches a slice stays dim there."""
 
 FAINTEST = 0.01
 """Units of the scan's robust scale below which the tail of a halo is left out."""
@@ -88,9 +90,7 @@ class LesionSynthesizer:
         """What the renderer needs to know of the scan, and where its patches lie."""
         allowed = ((scan.eligible > 0) | scan.lesion_mask) & paintable(scan, plan)
         scaling = model_lengths(scan.spacing_mm, self.renderer.spacing_mm)
-        specs = [
-            replace(spec, diameter_mm=scaling * spec.diameter_mm, extent_mm=scaling * spec.extent_mm) for spec in plan
-        ]
+        specs = [_scaled(spec, scaling * before_slices(spec.diameter_mm, scan.spacing_mm)) for spec in plan]
         grids = [self._grid(scan, spec) for spec in specs]
         near = torch.cat([scan.regions == PERIVENTRICULAR, scan.regions == JUXTACORTICAL])
         centred = scan.image.float() - scale.center[:, None, None, None]
@@ -142,9 +142,12 @@ def paste(
         mask, box = uncut_mask(lesion.mask, grid, scan.shape, within=lesion.full_grown)
         # The change, not the value, is brought to the scan's voxels: its own detail stays where patches are coarser.
         change, _ = uncut(lesion.image - asked.background, grid, scan.shape)
-        change = change / _covered(lesion.mask, mask, grid, scan.shape)
         here = (slice(None), *box)
         mask = mask & free[here]
+        if not grid.is_exact and mask.any():
+            change = change * _strength(
+                asked, request.channels, lesion.mask, scale.normalise(scan.image[here].float()), change, mask
+            )
         reach = mask | (_visible(change) & free[here]) if asked.spec.halo else mask
         strength = change.abs().amax(dim=0, keepdim=True)
         stronger = reach & (strength > strongest[here])
@@ -159,16 +162,31 @@ def _visible(change: Volume) -> Mask:
     return (change.abs() > FAINTEST).any(dim=0, keepdim=True)
 
 
-def _covered(patch_mask: Mask, mask: Mask, grid: PatchGrid, shape: tuple[int, ...]) -> float:
-    """Mean share of the voxels of a pasted mask that the lesion covers; one where voxels are those of the patch.
+def _strength(
+    asked: LesionRequest, channels: tuple[str, ...], drawn: Mask, before: Volume, change: Volume, label: Mask
+) -> Tensor:
+    """Factor per channel on a change, shape `(channels, 1, 1, 1)`, that gives the label the contrast of the plan.
 
-    A voxel of a thick slice holds a part of a lesion and shows a part of its contrast. The plan's contrast is that of
-    the label, whole voxels, so the change is divided by this.
+    A voxel of a thick slice holds a part of a lesion and shows a part of its contrast, and a label there is another
+    than in the patch.
+
+    Args:
+        asked: The lesion, with the tissue around it.
+        channels: Of the scan.
+        drawn: Its mask in the patch.
+        before: The scan where the lesion goes, robust units.
+        change: To it.
+        label: Where the scan's label will be.
     """
-    if grid.is_exact or not mask.any():
-        return 1.0
-    covered, _ = uncut(patch_mask.float(), grid, shape)
-    return max(float(covered[mask].mean()), LEAST_COVERED)
+    level = surrounding_level(asked.background, drawn, asked.brain & ~drawn)
+    wanted = level + contrasts(asked.spec, channels) - before[:, label[0]].mean(dim=1)
+    made = change[:, label[0]].mean(dim=1)
+    factor = torch.where(made.abs() > FAINTEST, wanted / made, 1.0)
+    return factor.clamp(*STRENGTH)[:, None, None, None]
+
+
+def _scaled(spec: LesionSpec, factor: float) -> LesionSpec:
+    return replace(spec, diameter_mm=factor * spec.diameter_mm, extent_mm=factor * spec.extent_mm)
 
 
 def load_synthesizer(

@@ -303,7 +303,8 @@ def test_few_lesions_are_hardly_seen_and_few_are_very_bright(prior, offset):
     """As in patients; a Gaussian has too many of the first kind and too few of the second."""
     model, generator = prior.contrast, torch.Generator().manual_seed(0)
     rows = [CHANNELS.index(name) for name in ("t1w", "flair")]
-    drawn = [model.draw_lesion(50.0, rows, np.array([0.0, offset]), generator) for _ in range(2000)]
+    scan = model._in_scan(np.array([0.0, offset]), rows)
+    drawn = [model.draw_lesion(50.0, rows, scan, generator) for _ in range(2000)]
     flair, mean = np.array(drawn)[:, 1], model.mean[CHANNELS.index("flair")]
     assert flair.mean() == pytest.approx(mean + offset, rel=0.03)
     assert flair.std() == pytest.approx(model.within[0][0] ** 0.5 * (mean + offset) / mean, rel=0.08)

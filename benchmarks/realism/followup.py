@@ -199,5 +199,5 @@ def _patch(lesion: Appeared, spec: LesionSpec, renderer: DiffusionRenderer) -> P
 def prior_contrasts(prior: LesionPrior, pair: Pair, lesions: Sequence[Appeared], seed: int) -> list[float]:
     """As a plan would draw them: an offset of the scan, then each lesion about its size's mean."""
     generator, rows = torch.Generator().manual_seed(seed), [CHANNELS.index("flair")]
-    offset = prior.contrast.draw_scan(pair.scan, rows, generator)
-    return [float(prior.contrast.draw_lesion(lesion.volume_mm3, rows, offset, generator)[0]) for lesion in lesions]
+    own = prior.contrast.draw_scan(pair.scan, rows, generator)
+    return [float(prior.contrast.draw_lesion(lesion.volume_mm3, rows, own, generator)[0]) for lesion in lesions]

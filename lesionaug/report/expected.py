@@ -39,8 +39,8 @@ def _scan(
     drawn = [draw_volume(prior, REGIONS.index(region), bounds, np.inf, generator) for region in regions]
     volumes = [volume for volume in drawn if volume]
     rows = [CHANNELS.index(channel) for channel in channels]
-    offset = _offset(prior, rows, generator)
-    contrast = np.array([prior.contrast.draw_lesion(v, rows, offset, generator) for v in volumes])
+    scan = prior.contrast.draw_any_scan(rows, generator)
+    contrast = np.array([prior.contrast.draw_lesion(v, rows, scan, generator) for v in volumes])
     return Sample(
         patient="",
         volume_mm3=tuple(volumes),
@@ -54,10 +54,3 @@ def _region(prior: LesionPrior, shares: dict[str, float], generator: torch.Gener
     names = [name for name in REGIONS if shares.get(name)]
     ends = np.cumsum([share for name, share in zip(REGIONS, prior.region_share, strict=True) if name in names])
     return names[int(np.searchsorted(ends, uniform(generator) * ends[-1], side="right").clip(0, len(names) - 1))]
-
-
-def _offset(prior: LesionPrior, rows: list[int], generator: torch.Generator) -> np.ndarray:
-    """Of a scan without lesions of its own."""
-    between = np.asarray(prior.contrast.between)[np.ix_(rows, rows)]
-    unit = torch.randn(len(rows), generator=generator, dtype=torch.float64).clamp(-2.5, 2.5).numpy()
-    return np.linalg.cholesky(between + 1e-9 * np.eye(len(rows))) @ unit
