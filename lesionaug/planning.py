@@ -18,12 +18,15 @@ from lesionaug.gate import BRIGHT, FAINTEST
 from lesionaug.intensity import Scale
 from lesionaug.plan_options import DIAMETER_MM, NUM_LESIONS, PATIENTS, PlanOptions
 from lesionaug.prior_tables import PriorTables
-from lesionaug.room import Room, Size, Taken
+from lesionaug.room import AT_THE_WALL, Room, Size, Taken
 from lesionaug.scan import CHANNELS, LesionPlan, LesionSpec, Scan
 
 FAILURES = 25  # lesions in a row that did not fit, after which the scan counts as full
 LARGEST_MM3 = math.pi / 6 * DIAMETER_MM[1] ** 3  # of one lesion; what is larger is composed of several
 FOCUS_MM3 = (300.0, 2500.0)  # of the lesions that it is composed of
+CONFLUENT_MM3 = 8000.0
+"""Of the largest confluent lesion. Patients have larger ones, which wrap both ventricles: what cannot be drawn well is
+not drawn."""
 LOAD_REACHED = 0.95
 CLEARLY = 1.15  # times the faintest that the gate lets through, as the tissue around is only known roughly here
 
@@ -175,7 +178,7 @@ def _bounds_mm3(options: PlanOptions) -> tuple[float, float]:
     """Volumes between which lesions are drawn."""
     low, high = options.diameter_mm or DIAMETER_MM
     whole_patients = options.num_lesions == PATIENTS and options.diameter_mm is None
-    return math.pi / 6 * low**3, math.inf if whole_patients else math.pi / 6 * high**3
+    return math.pi / 6 * low**3, CONFLUENT_MM3 if whole_patients else math.pi / 6 * high**3
 
 
 def _drawn(
@@ -194,6 +197,8 @@ def _drawn(
         whole = draw_volume(prior, region, bounds, goal.largest_mm3(volume), generator)
         if whole is None:
             break
+        if whole > LARGEST_MM3 and len(room.places[AT_THE_WALL]):
+            region = AT_THE_WALL  # where lesions of patients grow together
         drawn.append((whole, region, [_size(prior, part, generator) for part in _parts(whole, generator)]))
         count, volume = count + 1, volume + whole
     return [(region, sizes) for _, region, sizes in sorted(drawn, key=lambda one: -one[0])]

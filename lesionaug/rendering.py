@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -166,7 +166,7 @@ class DiffusionRenderer:
         generators: list[torch.Generator] = [torch.Generator() for _ in batch]
         missing = list(range(len(batch)))
         for attempt in range(TRIES):
-            asked = [batch[index] for index in missing]
+            asked = [_tighter(batch[index], attempt) for index in missing]
             drawn_with = [torch.Generator().manual_seed(_seed(lesion.spec, attempt)) for lesion in asked]
             drawn = self._draw(asked, channels, drawn_with)
             good = [_accepted(mask, lesion, channels) for mask, lesion in zip(drawn, asked, strict=True)]
@@ -280,6 +280,8 @@ def _batches(lesions: Sequence[LesionRequest], size: int) -> list[list[int]]:
     return [group[start : start + size] for group in by_shape.values() for start in range(0, len(group), size)]
 
 
+TIGHTER = 0.8  # control sphere of an attempt over that of the one before
+LEAST_EXTENT = 1.2  # of a control sphere, over the diameter of the lesion's ball
 SEEDS = 2**63 - 1
 STRIDE = 7_640_891_576_956_012_809
 """Between the seeds of two attempts; odd, and 2**63 over the golden ratio."""
@@ -287,6 +289,13 @@ STRIDE = 7_640_891_576_956_012_809
 
 def _seed(spec: LesionSpec, attempt: int) -> int:
     return (spec.seed + attempt * STRIDE) % SEEDS
+
+
+def _tighter(lesion: LesionRequest, attempt: int) -> LesionRequest:
+    """In a smaller control sphere each time, as what fails is spread too far more often than anything else."""
+    spec = lesion.spec
+    extent = min(spec.extent_mm, max(spec.extent_mm * TIGHTER**attempt, LEAST_EXTENT * spec.diameter_mm))
+    return replace(lesion, spec=replace(spec, extent_mm=extent))
 
 
 def _accepted(mask: Mask, lesion: LesionRequest, channels: tuple[str, ...]) -> bool:

@@ -18,10 +18,10 @@ from lesionaug.types import Mask, RegionMap
 
 TRIES = 40  # centres tried per lesion
 GAP_MM = 1.0  # between lesions
-ROOM = 1.2  # of the lesion's volume that must be allowed within its control sphere
+ROOM = 1.5  # of the lesion's volume that must be allowed within its control sphere
 MERGE = (0.55, 0.85)  # of the sum of two radii: so far apart are the centres of lesions that have grown together
 AT_THE_WALL = REGIONS.index("periventricular")  # where a lesion touches what is no tissue: the wall of a ventricle
-CORE = 0.5  # of the ball of its volume that must be; a thin strand of white matter would make a wire of it
+CORE = 0.8  # of the ball of its volume that must be; a thin strand of white matter would make a wire of it
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ DENOISE_MM = 0.6
 LIKELY = 0.3  # lesions also take the border of white matter
 LEAST_PIECE_MM3 = 100.0
 MIN_PART = 50  # reduced voxels in one piece; eyes and nerves are smaller
+LINING_GREY, LINING_WHITE = 0.2, 0.3  # in the atlas, up to and from which the wall of a ventricle is white matter
 PLEXUS = 2  # reduced voxels; choroid plexus is thinner than twice as many
 LIKELY_VENTRICLE = 0.15  # probability in the atlas, where fluid of ventricles is all around
 
@@ -84,7 +85,7 @@ def anatomy_from_images(
     tissue = _tissue(posterior, brain, old, maps)
     infratentorial = _infratentorial(maps)
     ventricles = _ventricles(tissue.fluid > 0.5, maps, infratentorial)
-    tissue = replace(tissue, white=tissue.white & ~_plexus(ventricles, maps))
+    tissue = replace(tissue, white=tissue.white & ~_between(ventricles, maps), lining=_lining(ventricles, maps))
     cortex = _cortex(tissue, infratentorial, maps)
     regions = region_map(ventricles, cortex, infratentorial, grid.spacing_mm)
     weight = location_weight(maps, distance_mm(ventricles, grid.spacing_mm), infratentorial)
@@ -122,12 +123,21 @@ def _maps(grid: ReducedGrid, world_to_atlas: np.ndarray) -> dict[str, np.ndarray
 
 @dataclass(frozen=True)
 class _Tissue:
-    """On the reduced grid: eligible white matter, and probabilities of white matter or lesion, grey matter, fluid."""
+    """On the reduced grid.
+
+    Args:
+        white: Eligible white matter.
+        whiteness: Probability of white matter or lesion.
+        greyness: Of grey matter.
+        fluid: Of fluid.
+        lining: 1 in the wall of the ventricles where it is white matter, -1 between ventricles, 0 elsewhere.
+    """
 
     white: np.ndarray
     whiteness: np.ndarray
     greyness: np.ndarray
     fluid: np.ndarray
+    lining: np.ndarray
 
 
 def _tissue(posterior: np.ndarray, brain: np.ndarray, old: np.ndarray, maps: dict[str, np.ndarray]) -> _Tissue:
@@ -138,7 +148,7 @@ def _tissue(posterior: np.ndarray, brain: np.ndarray, old: np.ndarray, maps: dic
     white |= closed(white, 1) & (maps["white"] > ENCLOSED_WHITE * maps["cortex"])
     white &= (maps["deep_grey"] < DEEP_GREY) | (smooth[LESION] > WHITE_ENOUGH) | old
     white = _without_islands(white & brain & (fluid < 0.5))
-    return _Tissue(white, whiteness, np.where(old, 0, smooth[GREY]), fluid)
+    return _Tissue(white, whiteness, np.where(old, 0, smooth[GREY]), fluid, np.zeros(white.shape, np.int8))
 
 
 def _without_islands(mask: np.ndarray) -> np.ndarray:
@@ -151,9 +161,14 @@ def _infratentorial(maps: dict[str, np.ndarray]) -> np.ndarray:
     return maps["infratentorial"] > 0.5 * solid
 
 
-def _plexus(ventricles: np.ndarray, maps: dict[str, np.ndarray]) -> np.ndarray:
-    """What is not fluid and yet within the ventricles: choroid plexus, bright in FLAIR like a lesion."""
+def _between(ventricles: np.ndarray, maps: dict[str, np.ndarray]) -> np.ndarray:
+    """Within or between the ventricles: fluid, septum, fornix, and choroid plexus, bright in FLAIR like a lesion."""
     return closed(ventricles, PLEXUS) & (maps["ventricles"] > LIKELY_VENTRICLE)
+
+
+def _lining(ventricles: np.ndarray, maps: dict[str, np.ndarray]) -> np.ndarray:
+    wall = near(ventricles, REACH) & (maps["deep_grey"] < LINING_GREY) & (maps["white"] > LINING_WHITE)
+    return np.where(_between(ventricles, maps) & ~ventricles, -1, wall).astype(np.int8)
 
 
 def _cortex(tissue: _Tissue, infratentorial: np.ndarray, maps: dict[str, np.ndarray]) -> np.ndarray:
@@ -187,8 +202,13 @@ def _likely_tissue(
     # Small lesions, and single voxels by chance, look grey where all around is white.
     enclosed = (_picked(grid, tissue.white.astype(np.float32), inside) > ENCLOSED) & (posterior[FLUID] < 0.5)
     likely = torch.zeros(near_white.shape)
+    # So does half a voxel of white matter beside half a voxel of fluid: lesions at the ventricles begin at their wall.
+    lining = _picked(grid, (tissue.lining > 0).astype(np.float32), inside) > 0.5
+    enclosed |= lining & (posterior[FLUID] < 0.5)
     white = posterior[WHITE] + posterior[LESION]
-    likely.view(-1)[inside] = torch.from_numpy(np.where(enclosed, np.maximum(white, 0.5), white))
+    white = np.where(enclosed, np.maximum(white, 0.5), white)
+    between = _picked(grid, (tissue.lining < 0).astype(np.float32), inside) > 0.5
+    likely.view(-1)[inside] = torch.from_numpy(np.where(between, 0, white))
     return likely
 
 

@@ -17,13 +17,14 @@ from lesionaug.models.grain import blur_each
 from lesionaug.scan import CHANNELS
 from lesionaug.types import Patches, PatchMasks
 
-EDGE_SLOPE = (1.67, 0.77, 1.39)
-EDGE_START_MM = (-0.42, -0.08, -0.19)
-EDGE_SHIFT_MM = (-0.17, -0.60, -0.24)
+EDGE_SLOPE = (1.67, 1.40, 1.39)
+EDGE_START_MM = (-0.42, -0.40, -0.19)
+EDGE_SHIFT_MM = (-0.17, -0.40, -0.24)
 """Width of a lesion's edge over the blur measured around it, and how far it lies beyond the rater's contour, for each
 of `CHANNELS`: what `python -m lesionaug.pretrain.edges` finds in the six scans of 1 mm that there are (open_ms 07 and
-19, MSLesSeg P14, P14, P14 and P18; in T1w and T2w four of them). Where slices are thick, slanting surfaces widen edges;
-that comes of itself. A label drawn in FLAIR is too large for T1w and T2w."""
+19, MSLesSeg P14, P14, P14 and P18; in T2w four of them). T1w is set by hand, near FLAIR's line: its fit (0.77, -0.08,
+-0.60) rests on the 17 darkest holes, and made all others too sharp. Where slices are thick, slanting surfaces widen
+edges; that comes of itself. A label drawn in FLAIR is too large for T1w and T2w."""
 
 LEAST_WIDTH_MM = 0.35
 REACH_MM = 3  # beyond it no scan shows a lesion's partial volume

@@ -20,7 +20,7 @@ from lesionaug.diffusion.edm import Preconditioning
 from lesionaug.models.base import PATCH_SHAPES, MaskConditions, patch_offsets_mm
 from lesionaug.models.checkpoints import settings_from
 from lesionaug.models.few_steps import sample_in_few_steps
-from lesionaug.models.flooding import cut_at_volume
+from lesionaug.models.flooding import cut_in_breadth
 from lesionaug.models.forms import AXES, FORMS, RATIOS, Forms
 from lesionaug.models.grain import blur_each, excess_blur
 from lesionaug.networks.compact import CompactConfig, CompactUNet, restore
@@ -171,7 +171,7 @@ class DiffMask:
         field = self._smoothed(field, problem.room, conditions).cpu()
         voxels = (conditions.volume_mm3 / self.spacing_mm**3).round().int().clamp(min=1).tolist()
         rooms = (problem.room & conditions.allowed).cpu()
-        masks = [cut_at_volume(f, room, n) for f, room, n in zip(field, rooms, voxels, strict=True)]
+        masks = [cut_in_breadth(f, room, n) for f, room, n in zip(field, rooms, voxels, strict=True)]
         return torch.stack(masks).to(conditions.allowed.device)
 
     def _smoothed(self, field: Patches, room: PatchMasks, conditions: MaskConditions) -> Patches:

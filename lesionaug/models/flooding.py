@@ -5,14 +5,39 @@ Of one field, less water always covers a part of what more water covers.
 
 from __future__ import annotations
 
+import math
 from heapq import heappop, heappush
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from lesionaug.types import Mask
+
+BREADTHS = (0.4, 0.25, 0.0)
+"""Half width that a room must have, over the radius of a ball of the lesion's volume; the first that holds it."""
+
+
+def cut_in_breadth(field: Float[Tensor, "1 i j k"], room: Mask, voxels: int) -> Mask:
+    """`cut_at_volume` where the room is as broad as the lesion, as far as that part of it holds the volume.
+
+    A large lesion that flooded thin blades of white matter would have arms.
+    """
+    radius = (3 * voxels / (4 * math.pi)) ** (1 / 3)
+    pieces = (cut_at_volume(field, _broad(room, breadth * radius), voxels) for breadth in BREADTHS)
+    return next((piece for piece in pieces if int(piece.sum()) == voxels), cut_at_volume(field, room, voxels))
+
+
+def _broad(room: Mask, radius: float) -> Mask:
+    """What balls of a radius in voxels can reach without leaving the room."""
+    if radius < 1 or not room.any():
+        return room
+    # The patch's border is no wall.
+    depth = distance_transform_edt(np.pad(room[0].numpy(), math.ceil(radius), mode="edge"))
+    inner = depth[tuple(slice(math.ceil(radius), n - math.ceil(radius)) for n in depth.shape)] > radius
+    return room & torch.from_numpy(distance_transform_edt(~inner) <= radius if inner.any() else inner)[None]
 
 
 def cut_at_volume(field: Float[Tensor, "1 i j k"], room: Mask, voxels: int) -> Mask:
