@@ -46,6 +46,7 @@ SHELL_MM = 3.0
 TOUCHES_MM = 1.5
 PROFILE_MM = (1.5, 3.0, 6.0, 10.0, 20.0)
 RIM_MM = (1.0, 3.0)  # the millimetre next to a lesion is half lesion
+AROUND_MM = 20  # a lesion that lies in cortex, or in a ventricle, has more of it within this distance
 STRETCHED = 1.3  # below, a lesion has no long axis to speak of
 PERCENTILES = (5, 25, 50, 75, 95)
 FEW = 5  # lesions; fewer real ones have no range
@@ -150,14 +151,37 @@ def whereabouts(voxels: Int[Array, "n 3"], place: Place) -> Row:
     row = {f"in {tissue}": inside[index] for tissue, index in TISSUES.items()}
     row |= {f"seen in {tissue}": own[index] for tissue, index in TISSUES.items()}
     row |= {f"around: {tissue}": rim[index] for tissue, index in TISSUES.items()}
-    for name, field in (("ventricles", place.to_ventricles_mm), ("cortex", place.to_cortex_mm)):
-        away = field[where]
+    to_ventricles = beyond(voxels, place.ventricles, place.to_ventricles_mm)
+    for name, away in (("ventricles", to_ventricles), ("cortex", beyond(voxels, place.cortex, place.to_cortex_mm))):
         row |= {f"within {mm:g} mm of {name}": float((away <= mm).mean()) for mm in PROFILE_MM}
         row |= {f"nearest to {name}, mm": away.min(), f"mean to {name}, mm": away.mean()}
         row[f"touches {name}"] = float(away.min() <= TOUCHES_MM)
-    near = place.to_ventricles_mm[where].min() <= SHELL_MM and elongation(voxels) > STRETCHED
+    near = to_ventricles.min() <= SHELL_MM and elongation(voxels) > STRETCHED
     row["angle to wall, degrees"] = angle_to_wall(voxels, place.to_ventricles_mm) if near else np.nan
     return row
+
+
+def beyond(
+    voxels: Int[Array, "n 3"], tissue: Bool[Array, "i j k"], distance_mm: Float[Array, "i j k"]
+) -> Float[Array, " n"]:
+    """Distance of each voxel to a tissue that goes on outside of the lesion.
+
+    What a real lesion covers is not seen, so what a synthetic one covers must not count either.
+    """
+    where = tuple(voxels.T)
+    if not tissue[where].any():
+        return distance_mm[where]
+    box, inside = around(voxels, AROUND_MM)
+    left = tissue[box].copy()
+    left[inside] = False
+    return ndimage.distance_transform_edt(~left)[inside]
+
+
+def around(voxels: Int[Array, "n 3"], margin: int) -> tuple[tuple[slice, ...], tuple[Array, ...]]:
+    """Box around a lesion, and where in it the lesion is."""
+    start = np.maximum(voxels.min(axis=0) - margin, 0)
+    box = tuple(slice(a, b) for a, b in zip(start, voxels.max(axis=0) + margin + 1, strict=True))
+    return box, tuple((voxels - start).T)
 
 
 def shares_of(tissues: Int[Array, " n"]) -> Array:
@@ -169,12 +193,11 @@ def shares_of(tissues: Int[Array, " n"]) -> Array:
 def seen_around(voxels: Int[Array, "n 3"], seen: Int[Array, "i j k"]) -> Int[Array, " n"]:
     """What is seen in `RIM_MM` around a lesion."""
     near, far = RIM_MM
-    start = np.maximum(voxels.min(axis=0) - int(far) - 1, 0)
-    around = seen[tuple(slice(a, b) for a, b in zip(start, voxels.max(axis=0) + int(far) + 2, strict=True))]
-    free = np.ones(around.shape, bool)
-    free[tuple((voxels - start).T)] = False
+    box, inside = around(voxels, int(far) + 1)
+    free = np.ones(seen[box].shape, bool)
+    free[inside] = False
     away = ndimage.distance_transform_edt(free)
-    return around[(away > near) & (away <= far)]
+    return seen[box][(away > near) & (away <= far)]
 
 
 def crop_of(voxels: Int[Array, "n 3"]) -> Bool[Array, "a b c"]:
@@ -214,11 +237,9 @@ def angle_to_wall(voxels: Int[Array, "n 3"], distance_mm: Array) -> float:
         voxels: Of a lesion.
         distance_mm: Of each voxel to what is behind the wall; it grows away from the wall.
     """
-    margin = 3
-    start = np.maximum(voxels.min(axis=0) - margin, 0)
-    box = tuple(slice(a, b) for a, b in zip(start, voxels.max(axis=0) + margin + 1, strict=True))
+    box, inside = around(voxels, 3)
     slopes = np.gradient(ndimage.gaussian_filter(distance_mm[box], 1.0))
-    away = np.array([slope[tuple((voxels - start).T)].mean() for slope in slopes])
+    away = np.array([slope[inside].mean() for slope in slopes])
     along = principal(voxels)[1][:, 2] @ away / max(np.linalg.norm(away), 1e-9)
     return float(np.degrees(np.arcsin(min(abs(along), 1.0))))
 

@@ -105,9 +105,25 @@ def test_distances_and_tissues_of_a_box_are_those_of_its_place():
     assert [row["in white matter"], row["in grey matter"], row["in fluid"]] == [0.5, 0.5, 0]
     assert row["nearest to ventricles, mm"] == 46 - (WALL - 1)
     assert row["mean to ventricles, mm"] == 49.5 - (WALL - 1)
-    assert row["within 1.5 mm of cortex"] == 5 / 8
-    assert row["within 3 mm of cortex"] == 7 / 8
+    assert row["within 3 mm of ventricles"] == 0
     assert [row["touches cortex"], row["touches ventricles"]] == [1, 0]
+
+
+def test_shares_within_a_distance_grow_voxel_by_voxel():
+    row = placement.whereabouts(box((WALL, 20, 20), (8, 4, 4)), made_place())
+    shares = [row[f"within {mm:g} mm of ventricles"] for mm in placement.PROFILE_MM]
+    assert shares == [1 / 8, 3 / 8, 6 / 8, 1, 1]
+
+
+def test_what_a_lesion_covers_is_no_nearer_than_what_goes_on_beside_it():
+    place, voxels = made_place(), box((46, 20, 20), (8, 4, 4))
+    away = placement.beyond(voxels, place.cortex, place.to_cortex_mm)
+    inside = voxels[:, 0] >= PIAL
+    assert place.to_cortex_mm[tuple(voxels[inside].T)].max() == 0
+    assert away.min() == 1
+    assert away[inside].max() == 2  # to the cortex beside the lesion
+    outside = box((30, 20, 20), (4, 4, 4))
+    assert (placement.beyond(outside, place.cortex, place.to_cortex_mm) == PIAL - outside[:, 0]).all()
 
 
 def test_tissue_around_a_lesion_leaves_out_the_lesion_its_partial_volume_and_what_is_not_seen():
