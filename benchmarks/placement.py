@@ -13,7 +13,7 @@ these. Synthetic lesions are taken one by one, real ones as 26-connected pieces.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -75,10 +75,10 @@ class Placement:
     def run(self) -> None:
         """Measure, print, write."""
         origin, synthesizer = provenance(), load_synthesizer(diffmask=self.diffmask)
-        found = {"template": self._compared(synthesizer, template(), database())}
-        for name in self.hosts:
-            host = load_host(name)
-            found[name] = self._compared(synthesizer, patient(host), pieces(host.lesions))
+        found = {"template": compared(synthesizer, template(), database(), range(self.scans))}
+        for number, name in enumerate(self.hosts, start=1):
+            host, seeds = load_host(name), range(number * self.scans, (number + 1) * self.scans)
+            found[name] = compared(synthesizer, patient(host), pieces(host.lesions), seeds)
         masks = {name: measured(pieces(mask)) for name, mask in load_masks().items()}
         real = [row for rows in masks.values() for row in rows]
         new = [{key: row[key] for key in real[0]} for name in self.hosts for row in found[name]["synthetic"]]
@@ -89,16 +89,17 @@ class Placement:
         if self.output:
             write_result(self.output, "placement", asdict(self), origin, {"placement": table, "each patient": each})
 
-    def _compared(
-        self, synthesizer: LesionSynthesizer, place: Place, real: Iterable[Int[Array, "n 3"]]
-    ) -> dict[str, list[Row]]:
-        new = synthetic(synthesizer, place, self.scans)
-        return {"real": measured(real, place), "synthetic": measured(new, place)}
+
+def compared(
+    synthesizer: LesionSynthesizer, place: Place, real: Iterable[Int[Array, "n 3"]], seeds: Sequence[int]
+) -> dict[str, list[Row]]:
+    """Rows of both kinds; plans of one seed have the same sizes everywhere, so no two places should share one."""
+    return {"real": measured(real, place), "synthetic": measured(synthetic(synthesizer, place, seeds), place)}
 
 
-def synthetic(synthesizer: LesionSynthesizer, place: Place, plans: int) -> Iterator[Int[Array, "n 3"]]:
+def synthetic(synthesizer: LesionSynthesizer, place: Place, seeds: Sequence[int]) -> Iterator[Int[Array, "n 3"]]:
     """Voxels of each new lesion; one that the gate has left out has none and is no lesion."""
-    for seed in range(plans):
+    for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
         plan = synthesizer.plan(place.scan, generator, PlanOptions(num_lesions=LESIONS_A_PLAN))
         _, instances = synthesizer.render_instances(place.scan, plan)

@@ -159,7 +159,7 @@ def test_as_many_as_lie_between_the_real_percentiles_and_nothing_of_few():
 def test_lesions_of_a_plan_are_measured_one_by_one():
     renderer = DiffusionRenderer(EllipsoidMasks(), ConstantContrast())
     place = Place(small_scan(), *(np.zeros(small_scan().shape, int),) * 2, *(np.ones(small_scan().shape, bool),) * 2)
-    found = list(placement.synthetic(LesionSynthesizer(LesionPrior.load(), renderer), place, plans=2))
+    found = list(placement.synthetic(LesionSynthesizer(LesionPrior.load(), renderer), place, seeds=(0, 1)))
     assert 2 < len(found) <= 2 * placement.LESIONS_A_PLAN
     for voxels in found:
         assert len(np.unique(voxels, axis=0)) == len(voxels) > 0
