@@ -23,7 +23,7 @@ VERSIONS = {
     "loading": 1,
     "nnunet": 1,
     "nnunet-overlays": 1,
-    "placement": 1,
+    "placement": 2,
     "realism appearing": 1,
     "realism held": 1,
     "realism judge": 1,
