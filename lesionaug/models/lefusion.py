@@ -57,7 +57,7 @@ class LeFusionConfig:
     sigma_data: tuple[float, ...] = (0.57, 0.3, 0.62)
     sigma_min: float = 0.2
     sigma_max: float = 3.0
-    num_steps: int = 4
+    num_steps: int = 2
     grain: tuple[float, ...] = (1.0, 0.7, 1.0)
     texture: float = 0.6
     widths: tuple[int, ...] = (24, 48, 96)
