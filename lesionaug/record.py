@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionaug.errors import LesionAugError
+from lesionaug.plan_options import PlanOptions
 
 FORMAT = 1
 LIBRARIES = ("lesionaug", "torch", "numpy", "scipy", "nibabel")
@@ -87,3 +88,22 @@ class Record:
 def versions() -> dict[str, str]:
     """Of Python and of the libraries that decide about voxels."""
     return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+
+
+def missed_load(record: Record, got_ml: float) -> str | None:
+    """What to say where the volume of the new lesions is off the one asked for by more than a tenth, and why.
+
+    Args:
+        record: Of what was made.
+        got_ml: Volume of the new label.
+    """
+    missed = PlanOptions(**record.options).missed(got_ml)
+    if missed is None:
+        return None
+    planned, gone = len(record.plan["lesions"]), len(record.left_out)
+    if not gone:
+        return f"{missed}; no lesion was left out, so another seed may come closer"
+    return (
+        f"{missed}: {gone} of {planned} planned lesions could not be drawn as one would look there, and are left out; "
+        "ask for more, take another seed, or take all as they turn out (--no-gate, gate=False)"
+    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesionaug.commands.options import Lesions, Models
 from lesionaug.commands.progress import progress_bar, spinner
+from lesionaug.commands.words import described
+from lesionaug.scan import LesionPlan
 
 if TYPE_CHECKING:
     from lesionaug.files import ScanFiles
@@ -103,6 +106,7 @@ def synthesize(
 def carry_out(record: Record, files: ScanFiles, folder: Path, *, preview: bool) -> list[str]:
     """Render what is planned, write it, and tell about it; `preview` also draws a picture."""
     record, after = render_into(record, files, folder)
+    warn_of_load(record, volume_ml(files.scan, after))
     if preview:
         from lesionaug.preview import save_preview
 
@@ -123,12 +127,27 @@ def render_into(record: Record, files: ScanFiles, folder: Path) -> tuple[Record,
     return record, after
 
 
+def warn_of_load(record: Record, got_ml: float) -> None:
+    """Say so where the lesions are not as much as was asked for.
+
+    Args:
+        record: Of what was made.
+        got_ml: Volume of the new label.
+
+    Warns:
+        LesionAugWarning: They miss it by more than a tenth.
+    """
+    from lesionaug.errors import LesionAugWarning
+    from lesionaug.record import missed_load
+
+    if missed := missed_load(record, got_ml):
+        warnings.warn(missed, LesionAugWarning, stacklevel=2)
+
+
 def describe(record: Record, before: Scan, after: Scan) -> list[str]:
     """What was done, in a few lines."""
-    diameters = [lesion["diameter_mm"] for lesion in record.plan["lesions"]]
     new = after.lesion_mask & ~before.lesion_mask
-    load_ml = int(new.sum()) * before.voxel_mm3 / 1000
-    size = f", {min(diameters):.1f} to {max(diameters):.1f} mm across" if diameters else ""
+    load_ml = volume_ml(before, after)
     shape = " x ".join(str(n) for n in before.shape)
     spacing = " x ".join(f"{mm:.3g}" for mm in before.spacing_mm)
     digests = ", ".join(f"{job} {digest[:12]}" for job, digest in record.digests.items())
@@ -137,11 +156,16 @@ def describe(record: Record, before: Scan, after: Scan) -> list[str]:
     left_out = f"gate    {len(record.left_out)} of them left out: they could not be drawn as a lesion would look there"
     return [
         f"scan    {', '.join(before.channels)}: {shape} voxels of {spacing} mm",
-        f"plan    {len(diameters)} lesions{size}; seed {record.seed}",
+        f"plan    {described(LesionPlan.from_dict(record.plan), before.spacing_mm)}; seed {record.seed}",
         *([left_out] if record.left_out else []),
         f"models  {record.models['model']} ({digests}) on {record.models['device']}",
         f"result  {load_ml:.2f} ml of new lesion in {int(new.sum())} voxels{around}; every other voxel as it was",
     ]
+
+
+def volume_ml(before: Scan, after: Scan) -> float:
+    """Of the new lesions' label."""
+    return int((after.lesion_mask & ~before.lesion_mask).sum()) * before.voxel_mm3 / 1000
 
 
 def check_spared(paths: dict[str, Path], output: Path) -> None:
