@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import os
 import runpy
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -191,6 +193,19 @@ def test_an_interrupt_leaves_nothing(paths, tmp_path, capsys, monkeypatch):
     outcome = call(capsys, *arguments(paths, tmp_path / "new" / "out", *FEW))
     assert outcome.code == 130
     assert [path.name for path in tmp_path.iterdir()] == ["scan"]
+
+
+def test_sigterm_leaves_nothing(paths, tmp_path, capsys, monkeypatch):
+    def end(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)  # as `timeout` does, once to the program and once to its group
+
+    monkeypatch.setattr("lesionaug.synthesis.LesionSynthesizer.render_instances", end)
+    outcome = call(capsys, *arguments(paths, tmp_path / "new" / "out", *FEW))
+    assert outcome.code == 143
+    assert "interrupted, nothing written" in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["scan"]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_python_and_shell_agree(paths, tmp_path, capsys):
