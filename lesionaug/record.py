@@ -11,6 +11,7 @@ from typing import Any
 
 from lesionaug.errors import LesionAugError
 from lesionaug.plan_options import PlanOptions
+from lesionaug.scan import LesionPlan
 
 FORMAT = 1
 LIBRARIES = ("lesionaug", "torch", "numpy", "scipy", "nibabel")
@@ -100,10 +101,11 @@ def missed_load(record: Record, got_ml: float) -> str | None:
     missed = PlanOptions(**record.options).missed(got_ml)
     if missed is None:
         return None
-    planned, gone = len(record.plan["lesions"]), len(record.left_out)
+    planned, gone = LesionPlan.from_dict(record.plan), len(record.left_out)
     if not gone:
-        return f"{missed}; no lesion was left out, so another seed may come closer"
+        planned_ml = sum(spec.volume_mm3 for spec in planned) / 1000
+        return f"{missed}: lesions planned as {planned_ml:.3g} ml turned out otherwise there; take another seed"
     return (
-        f"{missed}: {gone} of {planned} planned lesions could not be drawn as one would look there, and are left out; "
+        f"{missed}: {gone} of {len(planned)} planned lesions could not be drawn as one would look there, and are left out; "
         "ask for more, take another seed, or take all as they turn out (--no-gate, gate=False)"
     )

@@ -79,7 +79,7 @@ def _check_size(mask: np.ndarray, spacing: np.ndarray) -> None:
     ml = mask.sum() * spacing.prod() / 1000
     if ml * 1000 < MIN_BRAIN_MM3:
         raise LesionAugError(
-            f"Expected a brain of 50 ml or more, got {ml:.3g} ml of signal; check the image, or {CROPS}"
+            f"Expected a brain of 50 ml or more, got {ml:.3g} ml of signal; check the image, or, {CROPS}"
         )
 
 
@@ -93,7 +93,10 @@ def _signal(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     background = background_of(image)
     signal = signal_of(image, background)
     if not np.isfinite(signal).all():
-        raise LesionAugError("Expected a brain that stands out of its background, got a constant image; check the file")
+        raise LesionAugError(
+            "Expected a brain that stands out of its background, got a constant image, or hardly more than background; "
+            f"check the file, or, {CROPS}"
+        )
     return signal, background
 
 
