@@ -106,6 +106,6 @@ def missed_load(record: Record, got_ml: float) -> str | None:
         planned_ml = sum(spec.volume_mm3 for spec in planned) / 1000
         return f"{missed}: lesions planned as {planned_ml:.3g} ml turned out otherwise there; take another seed"
     return (
-        f"{missed}: {gone} of {len(planned)} planned lesions could not be drawn as one would look there, and are left out; "
-        "ask for more, take another seed, or take all as they turn out (--no-gate, gate=False)"
+        f"{missed}: {gone} of {len(planned)} planned lesions could not be drawn as one would look there, and are left "
+        "out; ask for more, take another seed, or take all as they turn out (--no-gate, gate=False)"
     )

@@ -154,8 +154,8 @@ class SubjectKeys(ImageNames):
             return _empty_label(like)
         raise LesionAugError(
             f"Expected a label {self.label!r} in the subject, got {_names(subject)}; "
-            "say what it is called: label='...'; or, for healthy scans, SyntheticMSLesion(create_label=True): it adds an "
-            f"empty one, {self.label!r}, where there is none"
+            "say what it is called: label='...'; or, for healthy scans, SyntheticMSLesion(create_label=True), which "
+            f"adds an empty one, {self.label!r}, where there is none"
         )
 
 

@@ -118,7 +118,9 @@ def test_an_output_within_the_input_is_refused(patients, capsys):
 
 def test_a_dry_run_writes_nothing(patients, tmp_path, capsys):
     outcome = generate(capsys, patients, tmp_path / "out", "--variants", 7, "--dry-run")
-    assert "21 cases: A_T1_v000 to B_v006" in outcome.out
+    assert "21 cases: A_T1_v000, ..., B_v006" in outcome.out
+    outcome = generate(capsys, patients, tmp_path / "out", "--num-parts", 3, "--dry-run")
+    assert "1 case in part 0 of 3: A_T1_v000\n" in outcome.out
     assert not (tmp_path / "out").exists()
 
 
