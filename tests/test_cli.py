@@ -137,6 +137,22 @@ def test_lesions_that_were_left_out_are_told_beside_the_load_that_was_asked_for(
     assert f"{len(record.left_out)} of {len(record.plan['lesions'])} planned lesions" in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("asked", "got", "told"),
+    [
+        (5.0, 4.51, None),
+        (5.0, 5.49, None),
+        (5.0, 4.49, "Expected 5 ml of new lesions, got 4.49 ml"),
+        (5.0, 5.51, "Expected 5 ml of new lesions, got 5.51 ml"),
+        ((1.0, 4.0), 0.91, None),
+        ((1.0, 4.0), 4.5, "Expected 1 to 4 ml of new lesions, got 4.5 ml"),
+        (None, 4.0, None),
+    ],
+)
+def test_a_tenth_may_be_missing(asked, got, told):
+    assert PlanOptions(load_ml=asked).missed(got) == told
+
+
 def test_one_lesion_and_lesions_that_have_grown_together_are_told_as_such(paths, tmp_path, capsys):
     outcome = call(capsys, *arguments(paths, tmp_path / "one", "--num-lesions", 1, "--seed", 5))
     assert re.search(r"plan +1 lesion, [0-9.]+ mm across; seed 5", outcome.out)

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Synthesize:
-    """Put new lesions into a scan: 1 to 10 of 3 to 20 mm across, where lesions are in patients, unless told otherwise.
+    """Put new lesions into a scan, 1 to 10 of 3 to 20 mm across unless told otherwise.
 
     Needs one image, FLAIR, T1w or T2w, with or without skull, and a new folder. More images and the label of lesions
     that the scan has already are welcome, on the same grid: new lesions keep clear of old ones, and join their label.
 
     Examples:
-      lesionaug synthesize --flair flair.nii.gz --output out --preview
+      lesionaug synthesize --flair flair.nii.gz --output out
       lesionaug synthesize --flair flair.nii.gz --t1w t1w.nii.gz --lesions lesion.nii.gz --output out --num-lesions 5
-      lesionaug synthesize --flair flair.nii.gz --output out --load-ml 3 --regions periventricular juxtacortical
+      lesionaug synthesize --flair flair.nii.gz --output out --load-ml 3 --regions periventricular --preview
 
     Any orientation, 0.4 to 10 mm. Outputs keep the inputs' affine, header and number type, and every voxel outside the
     new lesions and their halos its value.
