@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lesionaug.dataset.cases import cases_of
 from lesionaug.dataset.executors import in_processes
+from lesionaug.dataset.manifest import Failure
 from lesionaug.layouts.core import SourceScan
 from lesionaug.stopping import Terminated, ended_cleanly, exit_code
 
@@ -23,7 +24,7 @@ class EndlessJob:
 
     folder: Path
 
-    def __call__(self, cases) -> list[None]:
+    def __call__(self, cases) -> list[Failure | None]:
         return [self.make(case) for case in cases]
 
     def make(self, case) -> None:

@@ -25,6 +25,7 @@ LAYERS = (
         "distributions",
         "contrast",
         "plan_options",
+        "words",
     },
     {"store", "fingerprint", "prior_tables"},
     {"models", "room"},

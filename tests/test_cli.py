@@ -20,6 +20,7 @@ from scan_files import arguments, call, content, phantom, write_phantom
 import lesionaug
 from lesionaug.assemble import assemble_scan
 from lesionaug.cli import COMMANDS, command_class, parse
+from lesionaug.commands.synthesize import Synthesize
 from lesionaug.demo import joined, simulated_flair
 from lesionaug.io import nifti_bytes, read_nifti, sha256_of
 from lesionaug.plan_options import PlanOptions
@@ -131,6 +132,7 @@ def test_lesions_that_were_left_out_are_told_beside_the_load_that_was_asked_for(
     outcome = call(capsys, *arguments(paths, tmp_path / "few", *words))
     record = Record.read(tmp_path / "few" / "plan.json")
     got = re.search(r"result +([0-9.]+) ml", outcome.out)
+    assert got
     assert record.left_out
     assert outcome.code == 0
     assert outcome.err.startswith(f"lesionaug: warning: Expected 3 ml of new lesions, got {float(got[1]):.3g} ml: ")
@@ -182,6 +184,12 @@ def test_options_reach_the_plan(paths, tmp_path, capsys):
     assert record["versions"]["lesionaug"] == lesionaug.__version__
 
 
+def parsed(*words: str) -> Synthesize:
+    command = parse("synthesize", ["--output", "out", *words])
+    assert isinstance(command, Synthesize)
+    return command
+
+
 RANGES = {
     "num_lesions": [(["2"], 2), (["2", "4"], [2, 4]), (["patients"], "patients")],
     "load_ml": [(["2"], 2.0), (["0.5", "2"], [0.5, 2.0])],
@@ -193,13 +201,13 @@ RANGES = {
     ("name", "words", "means"), [(name, *case) for name, cases in RANGES.items() for case in cases]
 )
 def test_one_number_or_two_as_in_python(name, words, means):
-    command = parse("synthesize", ["--output", "out", "--" + name.replace("_", "-"), *words])
-    assert json.loads(json.dumps(getattr(command.lesion.plan_options(), name))) == means
+    options = parsed("--" + name.replace("_", "-"), *words).lesion.plan_options()
+    assert json.loads(json.dumps(getattr(options, name))) == means
 
 
 def test_a_flag_is_off_unless_given_and_its_help_says_what_giving_it_does(capsys):
-    assert not parse("synthesize", ["--output", "out", "--no-halo"]).lesion.plan_options().halo
-    assert parse("synthesize", ["--output", "out"]).lesion.plan_options().gate
+    assert not parsed("--no-halo").lesion.plan_options().halo
+    assert parsed("--no-halo").lesion.plan_options().gate
     text = " ".join(call(capsys, "synthesize", "--help").out.replace("│", " ").split())
     assert "--no-halo Keep every voxel outside the new labels as it was" in text
     assert "(default: True)" not in text

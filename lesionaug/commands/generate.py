@@ -12,8 +12,8 @@ import tyro
 
 from lesionaug.commands.options import Lesions, Models
 from lesionaug.commands.progress import progress_lines, spinner
-from lesionaug.commands.words import counted
 from lesionaug.stopping import exit_code
+from lesionaug.words import counted
 
 if TYPE_CHECKING:
     from lesionaug.dataset.cases import Case

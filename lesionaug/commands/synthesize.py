@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from lesionaug.commands.options import Lesions, Models
 from lesionaug.commands.progress import progress_bar, spinner
-from lesionaug.commands.words import described
 from lesionaug.scan import LesionPlan
+from lesionaug.words import described
 
 if TYPE_CHECKING:
     from lesionaug.files import ScanFiles

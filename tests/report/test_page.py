@@ -119,6 +119,7 @@ def test_one_scan_is_refused_with_the_command_that_shows_it(dataset, tmp_path, c
     outcome = call(capsys, "report", tmp_path / "one")
     assert outcome.code == 2
     command = re.search(r"lesionaug (replay \S+ --preview)", outcome.err)
+    assert command
     assert call(capsys, *command[1].split()).code == 0
     assert (tmp_path / "one" / "preview.png").stat().st_size > 10_000
 
@@ -132,6 +133,7 @@ def test_a_case_is_shown_where_its_largest_lesion_is_and_as_far_as_its_brain_goe
     paths = {"flair": dataset / line["files"]["flair.nii.gz"]}
     view = read_view(paths, dataset / line["files"]["lesion.nii.gz"], {}, None, line["brain_box"])
     brain = np.argwhere(np.isin(phantom().labels, range(1, 500)))
+    assert view.brain is not None
     box = np.argwhere(view.brain)
     assert np.abs(box.min(axis=0) - brain.min(axis=0)).max() <= 1
     assert np.abs(box.max(axis=0) - brain.max(axis=0)).max() <= 1

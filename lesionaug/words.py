@@ -1,4 +1,4 @@
-"""What commands tell, in words."""
+"""What is told of plans and numbers, in words."""
 
 from __future__ import annotations
 
