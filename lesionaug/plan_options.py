@@ -15,7 +15,7 @@ DIAMETER_MM = (3.0, 20.0)
 """From McDonald's least to what still is one lesion; what is larger in patients are several that grew together."""
 
 MOST_ML = 150.0
-"""Of lesions that a brain has room for and patients have; the largest loads published are around 100 ml."""
+"""Nearly three times the largest load of the patients at hand (53 ml, open_ms); more is a slip of the keyboard."""
 
 OFF = 0.1
 """Share of the volume asked for that may be missing, or too much, without a word."""
@@ -83,7 +83,7 @@ class PlanOptions:
             raise LesionAugError("Expected num_lesions or load_ml, got both; leave one out")
         if self.num_lesions != PATIENTS:
             _check_range("num_lesions", self.num_lesions, "0 or more", lambda value: value >= 0 and int(value) == value)
-        most = f"above 0 and up to {MOST_ML:g} (no patient has more)"
+        most = f"above 0 and up to {MOST_ML:g} (no patient comes near)"
         _check_range("load_ml", self.load_ml, most, lambda value: 0 < value <= MOST_ML)
         _check_range("diameter_mm", self.diameter_mm, "above 0", lambda value: value > 0)
         _check_range("contrast", self.contrast, "above 0", lambda value: value > 0)

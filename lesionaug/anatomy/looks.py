@@ -19,7 +19,7 @@ in 13 T1w scans of the same patients that were given as FLAIR."""
 
 FLATTEST = 0.006
 """Deviation of white matter over the range of the image in and around the brain: 0.031 at least in 42 FLAIR, T1w and
-T2w images of four scanners, 0.0011 at most in CT simulated in Hounsfield units with noise of up to 5."""
+T2w images of four data sets, 0.0011 at most in CT simulated in Hounsfield units with noise of up to 5."""
 
 
 def warn_of_looks(images: np.ndarray, channels: tuple[str, ...], posterior: np.ndarray) -> None:
