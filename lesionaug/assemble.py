@@ -34,7 +34,7 @@ def assemble_scan(
     Args:
         images: Channel name to intensities, all of one shape.
         affine: Voxel to world in mm, 4 by 4.
-        lesion_mask: Existing lesions: 0 and one other value, of any type; none if not given.
+        lesion_mask: Existing lesions: 0 and one other whole number, of any type; none if not given.
         eligible: Relative probability that a lesion is centred at a voxel, instead of that of the anatomy.
         anatomy: Brain, eligible tissue and regions; found in the images where not given.
         brain_mask: Brain tissue and ventricles, not 0; found in the images where not given.

@@ -10,6 +10,7 @@ import numpy as np
 from lesionaug.errors import LesionAugError
 
 SPACING_MM = (0.4, 10.0)
+ROUNDING = 1e-3  # of a label that is stored with a slope
 SAME_AFFINE_MM = 1e-2  # how far apart the same voxel may be in two files: rounding, not resampling
 
 
@@ -113,7 +114,7 @@ def binary_mask(label: np.ndarray, what: str, value: float | None = None) -> tup
     """Where a label is set, and the value that it is set to.
 
     Args:
-        label: Two values at most, one of them 0; any, if it is said which of them is lesion.
+        label: Two whole numbers at most, one of them 0; any, if it is said which of them is lesion.
         what: The image, for the message.
         value: Of lesions.
 
@@ -135,10 +136,10 @@ def binary_mask(label: np.ndarray, what: str, value: float | None = None) -> tup
         return label == value, float(value)
     mask = label != 0
     values = np.unique(label[mask])
-    if len(values) > 1 or not np.isfinite(values).all():
-        got = ", ".join(f"{value:g}" for value in values[:5])
+    if len(values) > 1 or not np.isfinite(values).all() or (abs(values - np.round(values)) > ROUNDING).any():
+        got = ", ".join([*(f"{value:g}" for value in values[:5]), *(["..."] if len(values) > 5 else [])])
         raise LesionAugError(
-            f"Expected a binary label, 0 and one other value, got {got}{', ...' if len(values) > 5 else ''} in {what}; "
+            f"Expected a binary label, 0 and one other whole number, got {got} in {what}; "
             "threshold it, or say which value is lesion: lesion_value=..., --lesion-value"
         )
     return mask, float(values[0]) if len(values) else 1.0

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from lesionaug import __version__
 from lesionaug.errors import LesionAugError, LesionAugWarning
+from lesionaug.stopping import ended_cleanly, exit_code
 
 COMMANDS = ("demo", "synthesize", "generate", "fill", "report", "replay", "prepare", "prior", "convert", "serve")
 """`name` is the class `Name` of `lesionaug.commands.name`; only the one that runs is imported."""
@@ -22,7 +23,6 @@ GROUPS = ("cache", "nnunet", "pretrain")
 HELP = ("-h", "--help")
 
 USER_ERROR = 2
-INTERRUPTED = 130  # as shells count: 128 + SIGINT
 
 USAGE = """usage: lesionaug COMMAND [OPTIONS]
 
@@ -139,16 +139,17 @@ def run(command: Command) -> int:
         warnings.showwarning = _show_warning
         warnings.simplefilter("always", LesionAugWarning)
         try:
-            command.run()
+            with ended_cleanly():
+                command.run()
         except LesionAugError as error:
             print(f"lesionaug: error: {error}", file=sys.stderr)
             return USER_ERROR
         except OSError as error:
             print(f"lesionaug: error: {error}; check the path, its permissions and the space left", file=sys.stderr)
             return USER_ERROR
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             print(f"lesionaug: interrupted, {getattr(command, 'INTERRUPTED', 'nothing written')}", file=sys.stderr)
-            return INTERRUPTED
+            return exit_code(error)
     return 0
 
 

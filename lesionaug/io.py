@@ -25,14 +25,14 @@ UNREADABLE = (OSError, EOFError, ValueError, TypeError, MemoryError, zlib.error,
 
 @dataclass(frozen=True)
 class NiftiImage:
-    """A three-dimensional NIfTI file.
+    """A three-dimensional NIfTI file, which may have further axes of length 1.
 
     Args:
         name: For messages.
         data: Intensities, shape `(i, j, k)`, as float32.
-        stored: The numbers in the file, before slope and intercept.
+        stored: The numbers in the file, before slope and intercept, shape `(i, j, k)`.
         affine: Voxel to world in mm, 4 by 4.
-        header: As in the file.
+        header: As in the file, whose shape it has.
         slope: Intensity per stored unit.
         intercept: Intensity of a stored zero.
     """
@@ -54,17 +54,18 @@ def read_nifti(path: str | Path) -> NiftiImage:
     """A NIfTI file whose header makes sense.
 
     Raises:
-        LesionAugError: The file cannot be read, is no NIfTI file or truncated, is not three-dimensional, or its affine
-            is singular or its spacing out of range.
+        LesionAugError: The file cannot be read, is no NIfTI file or truncated, is not three-dimensional but for axes of
+            length 1 after the third, or its affine is singular or its spacing out of range.
     """
     image = _open(Path(path))
-    if len(image.shape) != 3:
+    if len(image.shape) < 3 or any(n != 1 for n in image.shape[3:]):
         got = " x ".join(str(n) for n in image.shape)
         raise LesionAugError(f"Expected a 3-D image, got {len(image.shape)}-D ({got}) in {path}; save one volume of it")
     affine = np.array(image.affine, dtype=float)
     check_affine(affine, str(path))
     proxy = cast(ArrayProxy, image.dataobj)
     stored, slope, intercept = _stored(proxy, path), float(proxy.slope), float(proxy.inter)
+    stored = stored.reshape(stored.shape[:3])
     data = (stored.astype(np.float64) * slope + intercept).astype(np.float32)
     return NiftiImage(str(path), data, stored, affine, image.header.copy(), slope, intercept)
 
@@ -111,7 +112,7 @@ def nifti_bytes(image: NiftiImage, data: np.ndarray, where: np.ndarray) -> bytes
     stored = image.stored.copy()
     stored[where] = values.astype(stored.dtype)
     kind = nib.Nifti2Image if isinstance(image.header, nib.Nifti2Header) else nib.Nifti1Image
-    written = kind(stored, None, image.header)
+    written = kind(stored.reshape(image.header.get_data_shape()), None, image.header)
     # A slope that is set keeps nibabel from choosing another and rounding every voxel anew.
     written.header.set_slope_inter(image.slope, image.intercept)
     return gzipped(written.to_bytes())

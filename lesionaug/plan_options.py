@@ -14,6 +14,12 @@ NUM_LESIONS = (1, 10)
 DIAMETER_MM = (3.0, 20.0)
 """From McDonald's least to what still is one lesion; what is larger in patients are several that grew together."""
 
+MOST_ML = 150.0
+"""Nearly three times the largest load of the patients at hand (53 ml, open_ms); more is a slip of the keyboard."""
+
+OFF = 0.1
+"""Share of the volume asked for that may be missing, or too much, without a word."""
+
 PATIENTS = "patients"
 """Asks for as many lesions, and as large ones, as patients have."""
 
@@ -26,7 +32,7 @@ class PlanOptions:
         num_lesions: Number of lesions, or a `(low, high)` range to draw it from, 1 to 10 if nothing is given;
             `"patients"` draws whole patients' numbers and sizes, with confluent lesions, for healthy scans that are to
             look like patients'.
-        load_ml: Total volume to add, or a range to draw it from; excludes `num_lesions`.
+        load_ml: Total volume to add, 150 ml at most, or a range to draw it from; excludes `num_lesions`.
         diameter_mm: Range of the diameter of the ball of equal volume, 3 to 20 mm if not given. Smaller ones are noise
             of raters, and larger ones several that have grown together, as which they are drawn.
         regions: Names from `lesionaug.scan.REGIONS`, or one of them.
@@ -55,6 +61,20 @@ class PlanOptions:
         """Regions, also where one of them was given as a word."""
         return (self.regions,) if isinstance(self.regions, str) else self.regions
 
+    def missed(self, got_ml: float) -> str | None:
+        """Where the volume of the lesions that were made is off the one asked for by more than a tenth: what to say.
+
+        Args:
+            got_ml: Volume of the new label.
+        """
+        if self.load_ml is None:
+            return None
+        low, high = self.load_ml if isinstance(self.load_ml, tuple | list) else (self.load_ml, self.load_ml)
+        if (1 - OFF) * low <= got_ml <= (1 + OFF) * high:
+            return None
+        asked = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        return f"Expected {asked} ml of new lesions, got {got_ml:.3g} ml"
+
     def __post_init__(self) -> None:
         """Check what was asked for."""
         if isinstance(self.regions, str):
@@ -63,7 +83,8 @@ class PlanOptions:
             raise LesionAugError("Expected num_lesions or load_ml, got both; leave one out")
         if self.num_lesions != PATIENTS:
             _check_range("num_lesions", self.num_lesions, "0 or more", lambda value: value >= 0 and int(value) == value)
-        _check_range("load_ml", self.load_ml, "above 0", lambda value: value > 0)
+        most = f"above 0 and up to {MOST_ML:g} (no patient comes near)"
+        _check_range("load_ml", self.load_ml, most, lambda value: 0 < value <= MOST_ML)
         _check_range("diameter_mm", self.diameter_mm, "above 0", lambda value: value > 0)
         _check_range("contrast", self.contrast, "above 0", lambda value: value > 0)
         unknown = set(self.regions or ()) - set(REGIONS)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lesionaug.errors import LesionAugError
+from lesionaug.plan_options import PlanOptions
+from lesionaug.scan import LesionPlan
 
 FORMAT = 1
 LIBRARIES = ("lesionaug", "torch", "numpy", "scipy", "nibabel")
@@ -87,3 +89,23 @@ class Record:
 def versions() -> dict[str, str]:
     """Of Python and of the libraries that decide about voxels."""
     return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+
+
+def missed_load(record: Record, got_ml: float) -> str | None:
+    """What to say where the volume of the new lesions is off the one asked for by more than a tenth, and why.
+
+    Args:
+        record: Of what was made.
+        got_ml: Volume of the new label.
+    """
+    missed = PlanOptions(**record.options).missed(got_ml)
+    if missed is None:
+        return None
+    planned, gone = LesionPlan.from_dict(record.plan), len(record.left_out)
+    if not gone:
+        planned_ml = sum(spec.volume_mm3 for spec in planned) / 1000
+        return f"{missed}: lesions planned as {planned_ml:.3g} ml turned out otherwise there; take another seed"
+    return (
+        f"{missed}: {gone} of {len(planned)} planned lesions could not be drawn as one would look there, and are left "
+        "out; ask for more, take another seed, or take all as they turn out (--no-gate, gate=False)"
+    )

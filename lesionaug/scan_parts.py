@@ -32,7 +32,7 @@ class ScanParts:
     Args:
         images: By channel, those that lesions are to be painted into, in the host's own types and on the CPU.
         affine: Voxel to world (RAS) in mm, 4 by 4.
-        label: Existing lesions, 0 and one other value, or several with `lesion_value` among them.
+        label: Existing lesions, 0 and one other whole number, or several with `lesion_value` among them.
         eligible: Map of where lesions may be centred, if there is one.
         name: Of the label, for messages.
         brain_mask: Brain tissue and ventricles, not 0, if there is one.

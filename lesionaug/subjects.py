@@ -154,7 +154,8 @@ class SubjectKeys(ImageNames):
             return _empty_label(like)
         raise LesionAugError(
             f"Expected a label {self.label!r} in the subject, got {_names(subject)}; "
-            "give its name, or create_label=True where there are no lesions yet"
+            "say what it is called: label='...'; or, for healthy scans, SyntheticMSLesion(create_label=True), which "
+            f"adds an empty one, {self.label!r}, where there is none"
         )
 
 

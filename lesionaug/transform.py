@@ -42,7 +42,7 @@ class SyntheticMSLesion(RandomTransform, IntensityTransform):
     Args:
         images: Channel (`flair`, `t1w`, `t2w`) to the name of the image in the subject, or a list of names that tell
             the channel.
-        label: Name of the lesion label in the subject: 0 and one other value, or several with `lesion_value`.
+        label: Name of the lesion label in the subject: 0 and one other whole number, or several with `lesion_value`.
         num_lesions: Number of lesions, or a `(low, high)` range to draw it from, 1 to 10 if nothing is given;
             `"patients"` draws whole patients' numbers and sizes.
         load_ml: Total lesion volume to add in ml, or a range; excludes `num_lesions`.

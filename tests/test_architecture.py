@@ -12,7 +12,7 @@ PROJECT = Path(__file__).parents[1]
 ROOTS = {"lesionaug": "lesionaug", "integrations": "lesionaug.integrations", "pretrain": "lesionaug.pretrain"}
 
 LAYERS = (
-    {"errors", "types", "scan", "checks"},
+    {"errors", "types", "scan", "checks", "stopping"},
     {
         "intensity",
         "patches",
@@ -25,6 +25,7 @@ LAYERS = (
         "distributions",
         "contrast",
         "plan_options",
+        "words",
     },
     {"store", "fingerprint", "prior_tables"},
     {"models", "room"},

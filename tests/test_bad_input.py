@@ -114,6 +114,7 @@ DAMAGES = [
     Damage(
         "soft label", "lesions", rewrite(lambda d: d * np.linspace(0, 1, 50, dtype="f4")), "Expected a binary label"
     ),
+    Damage("half a label", "lesions", rewrite(lambda d: d * np.float32(0.5)), "Expected a binary label.*got 0.5 in"),
     Damage("singular affine", "flair", rewrite(same, lambda a: a * [[0], [1], [1], [1]]), "Expected an affine that"),
     Damage("NaN in affine", "flair", rewrite(same, lambda a: a * np.nan), "Expected an affine that"),
     Damage("coarse", "flair", scaled(4), "spacing from 0.4 to 10.0 mm, got 12 x 12 x 12 mm"),
@@ -159,6 +160,8 @@ REQUESTS = {
     "no steps": (["--num-steps", "0"], "Expected num_steps of 1 or more, got 0"),
     "number and load": (["--num-lesions", "3", "--load-ml", "2"], "Expected num_lesions or load_ml, got both"),
     "less than none": (["--num-lesions", "-1"], "Expected num_lesions 0 or more"),
+    "more than anybody has": (["--load-ml", "500"], "Expected load_ml above 0 and up to 150 .*got 500"),
+    "a range of too much": (["--load-ml", "5", "200"], "Expected load_ml above 0 and up to 150 .*got \\(5.0, 200.0"),
     "sizes upside down": (["--diameter-mm", "9", "3"], "Expected diameter_mm"),
 }
 
@@ -333,7 +336,10 @@ SUBJECTS = {
         lambda s: s.remove_image("t1"),
         "Expected a scalar image 't1' \\(t1w\\) in the subject, got flair, lesion",
     ),
-    "no label": (lambda s: s.remove_image("lesion"), "Expected a label 'lesion' in the subject, got flair, t1"),
+    "no label": (
+        lambda s: s.remove_image("lesion"),
+        "Expected a label 'lesion' in the subject, got flair, t1; .*label='...'.*create_label=True",
+    ),
     "two volumes": (replaced("flair", lambda d: torch.cat([d, d])), "Expected a 3-D image, got 2 volumes in 'flair'"),
     "other shape": (replaced("t1", lambda d: d[:, 1:]), "Expected images of one shape, got 49 x 60 x 50"),
     "other affine": (replaced("lesion", lambda d: d, shifted), "Expected images on one grid"),

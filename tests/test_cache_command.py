@@ -118,7 +118,7 @@ def test_whole_numbers_and_own_maps(paths, folder, tmp_path, capsys):
         (("fill", "--cache", "c"), "Expected --subjects, or the images of one scan"),
         (("fill", "--cache", "c", "--flair", "nowhere.nii"), "Expected image files"),
         (("fill", "--cache", "c", "--subjects", "nowhere.csv"), "Expected a folder of scans or a table"),
-        (("fill", "--cache", "c", "--flair", "f.nii", "--num-lesions", 1, 2, 3), "Expected one number or two"),
+        (("fill", "--cache", "c", "--flair", "f.nii", "--num-lesions", 1, 2, 3), "Error parsing --num-lesions"),
         (("fill", "--cache", "c", "--flair", "f.nii", "--channels", "t1w"), "Expected images of t1w"),
         (("info", "nowhere"), "Expected a folder with a cache"),
         (("verify", "nowhere"), "Expected a folder with a cache"),
@@ -127,7 +127,7 @@ def test_whole_numbers_and_own_maps(paths, folder, tmp_path, capsys):
         (("clean", "c"), "Expected a program among info, verify, prune, fill"),
     ],
 )
-def test_mistakes_are_one_line_and_leave_nothing(arguments, message, tmp_path, monkeypatch, capsys):
+def test_mistakes_are_told_and_leave_nothing(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     more = ("--model", "parametric") if arguments[0] == "fill" else ()
     outcome = call(capsys, "cache", *arguments, *more)

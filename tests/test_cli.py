@@ -2,7 +2,10 @@
 
 import gzip
 import json
+import os
+import re
 import runpy
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +19,8 @@ from scan_files import arguments, call, content, phantom, write_phantom
 
 import lesionaug
 from lesionaug.assemble import assemble_scan
-from lesionaug.cli import COMMANDS, command_class
+from lesionaug.cli import COMMANDS, command_class, parse
+from lesionaug.commands.synthesize import Synthesize
 from lesionaug.demo import joined, simulated_flair
 from lesionaug.io import nifti_bytes, read_nifti, sha256_of
 from lesionaug.plan_options import PlanOptions
@@ -94,6 +98,23 @@ def test_outputs_keep_header_type_and_stored_numbers(dtype, paths, tmp_path, cap
     assert after.get_fdata()[new].mean() > before.get_fdata()[new].mean()
 
 
+def test_a_volume_of_a_series_of_one_is_taken_and_stays_one(paths, tmp_path, capsys):
+    """Shape (x, y, z, 1), as many converters write; images and label in any mixture."""
+    series = {}
+    for role in ("flair", "lesions"):
+        image = nib.load(paths[role])
+        series[role] = tmp_path / f"{role}.nii.gz"
+        nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[..., None], image.affine), series[role])
+    for name, files in (("plain", paths), ("mixed", {**paths, **series})):
+        assert call(capsys, *arguments(files, tmp_path / name, *FEW, "--seed", 1)).code == 0
+    for name, dimensions in (("flair", 4), ("t1w", 3), ("lesion", 4)):
+        plain, mixed = (stored(tmp_path / folder / f"{name}.nii.gz") for folder in ("plain", "mixed"))
+        assert mixed.ndim == dimensions
+        assert np.array_equal(plain, mixed.reshape(plain.shape))
+    call(capsys, *arguments({"flair": series["flair"]}, tmp_path / "healthy", *FEW))
+    assert stored(tmp_path / "healthy" / "lesion.nii.gz").shape == (50, 60, 50, 1)
+
+
 def test_intensities_beyond_the_stored_type_are_clipped_not_wrapped(paths):
     image = read_nifti(paths["flair"])
     where = np.zeros(image.data.shape, bool)
@@ -103,6 +124,44 @@ def test_intensities_beyond_the_stored_type_are_clipped_not_wrapped(paths):
     path = paths["flair"].with_name("clipped.nii.gz")
     path.write_bytes(nifti_bytes(image, data, where))
     assert stored(path)[0, 0, :2].tolist() == [32767, -32768]
+
+
+def test_lesions_that_were_left_out_are_told_beside_the_load_that_was_asked_for(paths, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("lesionaug.rendering.is_good", lambda mask, wanted, *_: wanted < 250)
+    words = ("--load-ml", 3, "--diameter-mm", 6, 9, "--seed", 1)
+    outcome = call(capsys, *arguments(paths, tmp_path / "few", *words))
+    record = Record.read(tmp_path / "few" / "plan.json")
+    got = re.search(r"result +([0-9.]+) ml", outcome.out)
+    assert got
+    assert record.left_out
+    assert outcome.code == 0
+    assert outcome.err.startswith(f"lesionaug: warning: Expected 3 ml of new lesions, got {float(got[1]):.3g} ml: ")
+    assert f"{len(record.left_out)} of {len(record.plan['lesions'])} planned lesions" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("asked", "got", "told"),
+    [
+        (5.0, 4.51, None),
+        (5.0, 5.49, None),
+        (5.0, 4.49, "Expected 5 ml of new lesions, got 4.49 ml"),
+        (5.0, 5.51, "Expected 5 ml of new lesions, got 5.51 ml"),
+        ((1.0, 4.0), 0.91, None),
+        ((1.0, 4.0), 4.5, "Expected 1 to 4 ml of new lesions, got 4.5 ml"),
+        (None, 4.0, None),
+    ],
+)
+def test_a_tenth_may_be_missing(asked, got, told):
+    assert PlanOptions(load_ml=asked).missed(got) == told
+
+
+def test_one_lesion_and_lesions_that_have_grown_together_are_told_as_such(paths, tmp_path, capsys):
+    outcome = call(capsys, *arguments(paths, tmp_path / "one", "--num-lesions", 1, "--seed", 5))
+    assert re.search(r"plan +1 lesion, [0-9.]+ mm across; seed 5", outcome.out)
+    outcome = call(capsys, *arguments(paths, tmp_path / "joined", "--num-lesions", 1, "--diameter-mm", 24, 26))
+    number = len(json.loads((tmp_path / "joined" / "plan.json").read_text())["plan"]["lesions"])
+    assert number > 1
+    assert f"1 lesion, of {number} foci that have grown together, each " in outcome.out
 
 
 def test_seeds_decide(paths, tmp_path, capsys):
@@ -123,6 +182,35 @@ def test_options_reach_the_plan(paths, tmp_path, capsys):
     assert record["spacing_mm"] == [3, 3, 3]
     assert record["inputs"]["flair"]["sha256"] == sha256_of(paths["flair"])
     assert record["versions"]["lesionaug"] == lesionaug.__version__
+
+
+def parsed(*words: str) -> Synthesize:
+    command = parse("synthesize", ["--output", "out", *words])
+    assert isinstance(command, Synthesize)
+    return command
+
+
+RANGES = {
+    "num_lesions": [(["2"], 2), (["2", "4"], [2, 4]), (["patients"], "patients")],
+    "load_ml": [(["2"], 2.0), (["0.5", "2"], [0.5, 2.0])],
+    "contrast": [(["1.5"], 1.5), (["1", "1.5"], [1.0, 1.5])],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "means"), [(name, *case) for name, cases in RANGES.items() for case in cases]
+)
+def test_one_number_or_two_as_in_python(name, words, means):
+    options = parsed("--" + name.replace("_", "-"), *words).lesion.plan_options()
+    assert json.loads(json.dumps(getattr(options, name))) == means
+
+
+def test_a_flag_is_off_unless_given_and_its_help_says_what_giving_it_does(capsys):
+    assert not parsed("--no-halo").lesion.plan_options().halo
+    assert parsed("--no-halo").lesion.plan_options().gate
+    text = " ".join(call(capsys, "synthesize", "--help").out.replace("│", " ").split())
+    assert "--no-halo Keep every voxel outside the new labels as it was" in text
+    assert "(default: True)" not in text
 
 
 def test_labels_tell_where_lesions_may_be(paths, tmp_path, capsys):
@@ -191,6 +279,19 @@ def test_an_interrupt_leaves_nothing(paths, tmp_path, capsys, monkeypatch):
     outcome = call(capsys, *arguments(paths, tmp_path / "new" / "out", *FEW))
     assert outcome.code == 130
     assert [path.name for path in tmp_path.iterdir()] == ["scan"]
+
+
+def test_sigterm_leaves_nothing(paths, tmp_path, capsys, monkeypatch):
+    def end(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)  # as `timeout` does, once to the program and once to its group
+
+    monkeypatch.setattr("lesionaug.synthesis.LesionSynthesizer.render_instances", end)
+    outcome = call(capsys, *arguments(paths, tmp_path / "new" / "out", *FEW))
+    assert outcome.code == 143
+    assert "interrupted, nothing written" in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["scan"]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_python_and_shell_agree(paths, tmp_path, capsys):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from phantoms import brain_phantom
+from scipy import ndimage
 
 from lesionaug.anatomy import anatomy_from_images
 from lesionaug.errors import LesionAugError, LesionAugWarning
@@ -61,6 +62,13 @@ def test_half_a_brain_is_refused(phantom, axis, end):
         anatomy_from_images(halved(phantom.images["flair"][None], axis, end), ("flair",), phantom.affine)
 
 
+def test_a_crop_with_little_brain_is_told_what_a_crop_needs(phantom):
+    image, affine = cropped(phantom.images["flair"][None], phantom.affine, (0, 10, 10), (14, 18, 18))
+    says = r"Expected a brain of 50 ml or more, got 11\.3 ml of signal; .* if this is a crop, .*AddAnatomy"
+    with pytest.raises(LesionAugError, match=says):
+        anatomy_from_images(image, ("flair",), affine)
+
+
 @pytest.mark.parametrize("start", [(0, 0, 0), (15, 20, 15), (28, 20, 28), (15, 38, 10)])
 def test_a_crop_of_96_mm_is_refused(phantom, start):
     image, affine = cropped(phantom.images["flair"][None], phantom.affine, start, (32, 32, 32))
@@ -104,6 +112,19 @@ def test_t1w_given_as_flair_is_noticed():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         anatomy_from_images(image, ("t1w",), phantom.affine)
+
+
+def test_a_ct_is_noticed_and_a_quiet_mri_is_not(phantom):
+    noise = torch.from_numpy(np.random.default_rng(0).normal(0, 3, phantom.labels.shape).astype(np.float32))
+    head = ndimage.binary_dilation(phantom.labels > 0, iterations=2)
+    ct = torch.full(phantom.labels.shape, -1000.0)
+    ct[torch.from_numpy(head)], ct[torch.from_numpy(phantom.labels > 0)] = 1000, 35
+    with pytest.warns(LesionAugWarning, match="Expected an MRI as flair, .* as in CT"):
+        anatomy_from_images((ct + noise)[None], ("flair",), phantom.affine)
+    quiet = brain_phantom((60, 70, 60), (3.0, 3.0, 3.0), channels=("flair",)).images["flair"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        anatomy_from_images(quiet[None], ("flair",), phantom.affine)
 
 
 def read(name):

@@ -43,7 +43,8 @@ def test_what_is_filled_can_be_a_host(words, tmp_path, capsys):
     few = ("--model", "parametric", "--num-lesions", 2)
     outcome = call(capsys, "generate", tmp_path / "hosts", "--output", tmp_path / "out", *few)
     assert outcome.code == 0, outcome.err
-    assert "1 cases" in outcome.out
+    assert outcome.out.startswith("1 scan of 1 patient in ")
+    assert "\n1 case: A_v000\n" in outcome.out
     assert stored(tmp_path / "out" / "A_v000" / "lesion.nii.gz").any()
 
 

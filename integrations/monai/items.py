@@ -131,7 +131,7 @@ class ItemKeys:
         if key not in item:
             raise LesionAugError(
                 f"Expected {key!r} in the dictionary, got {_names(item)}; "
-                "give its key, or create_label=True where there are no lesions yet"
+                "give its key; a label is added to healthy scans by RandSyntheticMSLesiond(create_label=True)"
             )
         volume = _volume(item, key)
         if volume.shape[0] != 1 and not several:

@@ -32,7 +32,7 @@ class SyntheticMSLesion(IntensityTransform):
     Args:
         images: Channel (`flair`, `t1w`, `t2w`) to the name of the image in the subject, or a list of names that tell
             the channel.
-        label: Name of the lesion label in the subject: 0 and one other value, or several with `lesion_value`.
+        label: Name of the lesion label in the subject: 0 and one other whole number, or several with `lesion_value`.
         eligible: Name of a map in the subject: relative probability that a lesion is centred at a voxel.
         brain_mask: Name of a brain mask in the subject (brain tissue and ventricles, not 0), taken as it is.
         anatomy: Name of a label map that holds `ScanParts.found_anatomy` of the whole head, where this is a crop.

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from lesionaug.anatomy.atlas import Atlas
 from lesionaug.anatomy.background import background_of, signal_of
-from lesionaug.anatomy.credible import check_mask
+from lesionaug.anatomy.credible import CROPS, check_mask
 from lesionaug.anatomy.grids import ReducedGrid, enlarged, spacing_of
 from lesionaug.anatomy.morphology import box_of, closed, deep, filled, largest, near, opened
 from lesionaug.errors import LesionAugError
@@ -78,7 +78,9 @@ def find_brain(images: np.ndarray, affine: np.ndarray, atlas: Atlas) -> tuple[np
 def _check_size(mask: np.ndarray, spacing: np.ndarray) -> None:
     ml = mask.sum() * spacing.prod() / 1000
     if ml * 1000 < MIN_BRAIN_MM3:
-        raise LesionAugError(f"Expected a brain of 50 ml or more, got {ml:.3g} ml of signal; check the image")
+        raise LesionAugError(
+            f"Expected a brain of 50 ml or more, got {ml:.3g} ml of signal; check the image, or, {CROPS}"
+        )
 
 
 def _all_or_any(masks: list[np.ndarray]) -> np.ndarray:
@@ -91,7 +93,10 @@ def _signal(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     background = background_of(image)
     signal = signal_of(image, background)
     if not np.isfinite(signal).all():
-        raise LesionAugError("Expected a brain that stands out of its background, got a constant image; check the file")
+        raise LesionAugError(
+            "Expected a brain that stands out of its background, got a constant image, or hardly more than background; "
+            f"check the file, or, {CROPS}"
+        )
     return signal, background
 
 

@@ -36,10 +36,8 @@ STEP_MM = 4.5  # at about which voxels are looked at
 TURNS = (np.diag((1.0, -1, 1, 1)), np.diag((1.0, 1, -1, 1)), np.diag((1.0, -1, -1, 1)))
 """Of the head: front to back, upside down, and both, which is a turn around the ears."""
 
-REMEDY = (
-    "hand in a brain mask (brain_mask=..., --brain), check how the file lies in space, or, if this is a crop, "
-    "find the anatomy before cropping and carry it along (AddAnatomy, anatomy=...)"
-)
+CROPS = "if this is a crop, find the anatomy before cropping and carry it along (AddAnatomy, anatomy=...)"
+REMEDY = f"hand in a brain mask (brain_mask=..., --brain), check how the file lies in space, or, {CROPS}"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from lesionaug.anatomy.core import Anatomy
 from lesionaug.anatomy.credible import check_fit, measure_fit
 from lesionaug.anatomy.grids import ReducedGrid
 from lesionaug.anatomy.location import location_weight
-from lesionaug.anatomy.looks import warn_of_t1w
+from lesionaug.anatomy.looks import warn_of_looks
 from lesionaug.anatomy.morphology import closed, filled, near
 from lesionaug.anatomy.regions import distance_mm, region_map
 from lesionaug.anatomy.tissue import FLUID, GREY, LESION, WHITE, TissueModel, classify, fit_tissues
@@ -69,7 +69,7 @@ def anatomy_from_images(
             makes no sense.
 
     Warns:
-        LesionAugWarning: What is called `flair` looks like a T1w.
+        LesionAugWarning: What is called `flair` looks like a T1w, or an image like a CT.
     """
     grid = ReducedGrid.of(triple(image.shape[1:]), affine)
     reduced = np.stack([reduced_image(grid, channel) for channel in image])
@@ -81,7 +81,7 @@ def anatomy_from_images(
     maps = _maps(grid, placed if world_to_atlas is None else world_to_atlas)
     model = fit_tissues(reduced, channels, brain & ~old if (brain & ~old).any() else brain, maps)
     posterior = classify(model, reduced, brain, maps)
-    warn_of_t1w(reduced, channels, posterior)
+    warn_of_looks(reduced, channels, posterior)
     tissue = _tissue(posterior, brain, old, maps)
     infratentorial = _infratentorial(maps)
     ventricles = _ventricles(tissue.fluid > 0.5, maps, infratentorial)

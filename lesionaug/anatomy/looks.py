@@ -1,4 +1,7 @@
-"""Whether an image looks like what it is called: in a T1w that is given as FLAIR, lesions would be as bright as fat."""
+"""Whether an image looks like what it is called: in a T1w that is given as FLAIR, lesions would be as bright as fat.
+
+Nor is a CT any MRI: between air at -1000 and bone at 1000 all of a brain is within a few units.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,13 @@ WHITER = 1.7
 """White over grey matter, in deviations of white matter: at most 0.6 in 30 FLAIR scans of three scanners, 2.8 and more
 in 13 T1w scans of the same patients that were given as FLAIR."""
 
+FLATTEST = 0.006
+"""Deviation of white matter over the range of the image in and around the brain: 0.031 at least in 42 FLAIR, T1w and
+T2w images of four data sets, 0.0011 at most in CT simulated in Hounsfield units with noise of up to 5."""
 
-def warn_of_t1w(images: np.ndarray, channels: tuple[str, ...], posterior: np.ndarray) -> None:
-    """Say so where the image called `flair` is a T1w.
+
+def warn_of_looks(images: np.ndarray, channels: tuple[str, ...], posterior: np.ndarray) -> None:
+    """Say so where the image called `flair` is a T1w, and where an image is a CT.
 
     Args:
         images: Shape `(channels, i, j, k)`.
@@ -24,8 +31,16 @@ def warn_of_t1w(images: np.ndarray, channels: tuple[str, ...], posterior: np.nda
         posterior: Of `lesionaug.anatomy.tissue.classify`.
 
     Warns:
-        LesionAugWarning: White matter is brighter than grey matter, as in T1w and in no FLAIR.
+        LesionAugWarning: White matter is brighter than grey matter, as in T1w and in no FLAIR; or it is flat.
     """
+    for channel, image in zip(channels, images, strict=True):
+        if flatness(image, posterior) < FLATTEST:
+            warnings.warn(
+                f"Expected an MRI as {channel}, got an image whose brain is flat beside what is around it, as in CT in "
+                "Hounsfield units; lesions as in MRI are not painted well into it. Check the file",
+                LesionAugWarning,
+                stacklevel=2,
+            )
     if "flair" in channels and whiteness(images[channels.index("flair")], posterior) > WHITER:
         warnings.warn(
             "Expected a FLAIR image, got one whose white matter is brighter than its grey matter, as in T1w; "
@@ -40,6 +55,15 @@ def whiteness(image: np.ndarray, posterior: np.ndarray) -> float:
     white, grey = image[posterior[WHITE] > SURE], image[posterior[GREY] > SURE]
     if not (len(white) and len(grey)):
         return 0.0
-    center = np.median(white)
-    spread = 1.4826 * np.median(np.abs(white - center))
-    return float((center - np.median(grey)) / max(spread, 1e-12))
+    return float((np.median(white) - np.median(grey)) / max(_spread(white), 1e-12))
+
+
+def flatness(image: np.ndarray, posterior: np.ndarray) -> float:
+    """Robust deviation of white matter over the range of an image but for extremes; 1 where there is none of it."""
+    white = image[posterior[WHITE] > SURE]
+    low, high = np.quantile(image, (0.01, 0.99))
+    return _spread(white) / max(float(high - low), 1e-12) if len(white) else 1.0
+
+
+def _spread(values: np.ndarray) -> float:
+    return float(1.4826 * np.median(np.abs(values - np.median(values))))

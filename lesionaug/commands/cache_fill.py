@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from lesionaug.commands.options import Models
+from lesionaug.commands.options import Models, Variety
 from lesionaug.commands.progress import progress_bar
 from lesionaug.errors import LesionAugError
 
@@ -19,41 +19,6 @@ if TYPE_CHECKING:
 LayoutIn = Literal["auto", "nnunet", "bids", "table", "mslesseg", "open_ms", "folders"]
 ROLES = ("flair", "t1w", "t2w", "lesions", "eligible", "brain")
 MAPS = ("lesions", "eligible", "brain")
-
-
-@dataclass(frozen=True)
-class Variety:
-    """Which lesions, as in the transform; what is left out is drawn from the prior.
-
-    Args:
-        num_lesions: How many, or two numbers to draw it between; 1 to 10 if not given.
-        load_ml: How many millilitres altogether, or two numbers, instead of how many.
-        diameter_mm: Smallest and largest diameter of the ball that has the lesion's volume.
-        regions: Any of periventricular, juxtacortical, infratentorial, deep_white_matter.
-        contrast: Factor on the brightness difference to the tissue around, or two numbers.
-        overlap: Let new lesions touch old ones.
-        halo: Let lesions show their partial volume around the label, as real ones do.
-        gate: Draw lesions again that turn out badly, and leave them out if that does not help.
-    """
-
-    num_lesions: tuple[int, ...] = ()
-    load_ml: tuple[float, ...] = ()
-    diameter_mm: tuple[float, float] | None = None
-    regions: tuple[str, ...] = ()
-    contrast: tuple[float, ...] = (1.0,)
-    overlap: bool = False
-    halo: bool = True
-    gate: bool = True
-
-    def arguments(self) -> dict[str, Any]:
-        """For the transform."""
-        return {
-            **asdict(self),
-            "num_lesions": _one_or_range("--num-lesions", self.num_lesions),
-            "load_ml": _one_or_range("--load-ml", self.load_ml),
-            "contrast": _one_or_range("--contrast", self.contrast),
-            "regions": self.regions or None,
-        }
 
 
 @dataclass(frozen=True)
@@ -109,9 +74,7 @@ class CacheFill:
 
     def run(self) -> None:
         """Render what is missing."""
-        from lesionaug.plan_options import PlanOptions
-
-        PlanOptions(**self.variety.arguments())  # says what is wrong before anything is read
+        self.variety.plan_options()  # says what is wrong before anything is read
         scans = self._scans()
         self.models.load()
         failures, rendered, total = [], 0, len(scans) * self.variants
@@ -158,7 +121,7 @@ class CacheFill:
             cache=self.cache,
             variants=self.variants,
             cache_gb=self.limit_gb,
-            **self.variety.arguments(),
+            **asdict(self.variety.plan_options()),
             **{name: models[name] for name in ("model", "diffmask", "lefusion", "device", "num_steps")},
         )
 
@@ -216,9 +179,3 @@ def _found(root: Path, layout: LayoutIn) -> list[tuple[str, dict[str, Path]]]:
         )
         for scan in scans
     ]
-
-
-def _one_or_range(option: str, values: Sequence[Any]) -> Any:
-    if len(values) > 2:
-        raise LesionAugError(f"Expected one number or two for {option}, got {len(values)}; correct it")
-    return None if not values else values[0] if len(values) == 1 else tuple(values)

@@ -12,6 +12,8 @@ import tyro
 
 from lesionaug.commands.options import Lesions, Models
 from lesionaug.commands.progress import progress_lines, spinner
+from lesionaug.stopping import exit_code
+from lesionaug.words import counted
 
 if TYPE_CHECKING:
     from lesionaug.dataset.cases import Case
@@ -134,9 +136,15 @@ class Generate:
     def _intentions(self, cases: list[Case], settings: Settings) -> list[str]:
         part = f" in part {self.part_id} of {self.num_parts}" if self.num_parts > 1 else ""
         channels = ", ".join(settings.channels) if settings.channels else "all that a scan has"
-        first = f": {cases[0].name} to {cases[-1].name}" if cases else ""
-        cases_or_pairs = "pairs" if self.longitudinal else "cases"
-        return [f"{len(cases)} {cases_or_pairs}{part}{first}", f"channels: {channels}; layout: {self.output_layout}"]
+        number = counted(len(cases), "pair" if self.longitudinal else "case")
+        return [f"{number}{part}{names(cases)}", f"channels: {channels}; layout: {self.output_layout}"]
+
+
+def names(cases: list[Case]) -> str:
+    """Of cases: all, where they are few, or the first and the last."""
+    if len(cases) > 3:
+        return f": {cases[0].name}, ..., {cases[-1].name}"
+    return f": {', '.join(case.name for case in cases)}" if cases else ""
 
 
 def make(out: Path, cases: list[Case], settings: Settings, execute) -> None:
@@ -153,13 +161,15 @@ def make(out: Path, cases: list[Case], settings: Settings, execute) -> None:
     job = Job(out, settings)
     pending = [case for case in cases if not job.has(case)]
     if len(pending) < len(cases):
-        print(f"{len(cases) - len(pending)} of them are there already")
+        print(f"there already: {len(cases) - len(pending)}")
     try:
         failures = watch(execute(job, pending), len(pending))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         lines, _ = merge(out)
-        print(f"lesionaug: interrupted; {len(lines)} cases are complete, run the same again", file=sys.stderr)
-        raise SystemExit(130) from None
+        print(
+            f"lesionaug: interrupted with {counted(len(lines), 'case')} complete, run the same again", file=sys.stderr
+        )
+        raise SystemExit(exit_code(error)) from None
     lines, _ = merge(out)
     print(summary(out, lines, settings.layout))
     check(failures, len(cases), out)
@@ -180,9 +190,9 @@ def summary(out: Path, lines: list[dict], layout: str) -> str:
     """What is there now."""
     new = [line["new"] for line in lines]
     load_ml, count = sum(facts["load_ml"] for facts in new), sum(len(facts["volume_mm3"]) for facts in new)
-    text = [f"{len(lines)} cases in {out}: {count} new lesions, {load_ml:.1f} ml"]
+    text = [f"{counted(len(lines), 'case')} in {out}: {counted(count, 'new lesion')}, {load_ml:.1f} ml"]
     if warned := sum(bool(line["warnings"]) for line in lines):
-        text.append(f"{warned} of them with warnings, see manifest.jsonl")
+        text.append(f"with warnings: {warned}, see manifest.jsonl")
     if layout == "nnunet":
         several = len({line["patient"] for line in lines}) > 1
         splits = "splits_final.json goes to nnUNet_preprocessed" if several else "one patient: use fold all"
@@ -200,6 +210,6 @@ def check(failures: list[Failure], total: int, out: Path) -> None:
 
     if failures:
         raise LesionAugError(
-            f"Expected {total} cases, got {total - len(failures)}; {failures[0].case}: {failures[0].error} "
+            f"Expected {counted(total, 'case')}, got {total - len(failures)}; {failures[0].case}: {failures[0].error} "
             f"(all {len(failures)} in {out}/failures.jsonl; correct and run the same again)"
         )

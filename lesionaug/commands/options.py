@@ -12,30 +12,30 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Lesions:
+class Variety:
     """Which lesions; what is left out is drawn from the prior.
 
     Args:
-        seed: The same seed, scan and options give the same lesions; one is drawn, and printed, if not given.
-        num_lesions: How many, 1 to 10 if not given; `patients` draws whole patients' numbers and sizes.
-        load_ml: How many millilitres altogether, instead of how many.
+        num_lesions: How many, or two numbers to draw it between, 1 to 10 if not given; `patients` draws whole
+            patients' numbers and sizes.
+        load_ml: How many millilitres altogether, or two numbers to draw it between, instead of how many.
         diameter_mm: Smallest and largest diameter of the ball that has the lesion's volume, 3 to 20 mm if not given.
         regions: Any of periventricular, juxtacortical, infratentorial, deep_white_matter.
-        contrast: Factor on the brightness difference to the tissue around.
+        contrast: Factor on the brightness difference to the tissue around, or two numbers to draw it between.
         overlap: Let new lesions touch old ones.
-        halo: Let lesions show their partial volume around the label, as real ones do.
-        gate: Draw lesions again that turn out badly, and leave them out if that does not help.
+        no_halo: Keep every voxel outside the new labels as it was; without it, lesions show their partial volume around
+            the label, as real ones do.
+        no_gate: Take lesions as they turn out; without it, bad ones are drawn again, or left out if that does not help.
     """
 
-    seed: int | None = None
-    num_lesions: int | Literal["patients"] | None = None
-    load_ml: float | None = None
+    num_lesions: int | tuple[int, int] | Literal["patients"] | None = None
+    load_ml: float | tuple[float, float] | None = None
     diameter_mm: tuple[float, float] | None = None
     regions: tuple[str, ...] = ()
-    contrast: float = 1.0
+    contrast: float | tuple[float, float] = 1.0
     overlap: bool = False
-    halo: bool = True
-    gate: bool = True
+    no_halo: bool = False
+    no_gate: bool = False
 
     def plan_options(self) -> PlanOptions:
         """For the synthesiser."""
@@ -48,9 +48,20 @@ class Lesions:
             regions=self.regions or None,
             contrast=self.contrast,
             overlap=self.overlap,
-            halo=self.halo,
-            gate=self.gate,
+            halo=not self.no_halo,
+            gate=not self.no_gate,
         )
+
+
+@dataclass(frozen=True)
+class Lesions(Variety):
+    """Which lesions; what is left out is drawn from the prior.
+
+    Args:
+        seed: The same seed, scan and options give the same lesions; one is drawn, and printed, if not given.
+    """
+
+    seed: int | None = None
 
     def chosen_seed(self) -> int:
         """The seed asked for, or one that nobody has had yet."""

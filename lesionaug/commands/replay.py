@@ -25,15 +25,18 @@ class Replay:
     Examples:
       lesionaug replay out/plan.json
       lesionaug replay out/plan.json --output elsewhere
+      lesionaug replay out/plan.json --preview
 
     Args:
-        plan: A plan.json written by `lesionaug synthesize` or `lesionaug demo`.
+        plan: A plan.json written by `lesionaug synthesize`, `generate` or `demo`.
         output: Folder to write to, instead of that of the plan.
+        preview: Also write preview.png (needs lesionaug[demo]).
         overwrite: Replace files in that folder even where they are not those that the plan made.
     """
 
     plan: tyro.conf.Positional[Path]
     output: Path | None = None
+    preview: bool = False
     overwrite: bool = False
 
     def run(self) -> None:
@@ -49,7 +52,7 @@ class Replay:
         with complete_folder(output, overwrite=self.overwrite or _is_untouched(record, output)) as folder:
             with spinner("reading the scan, looking for white matter"):
                 files = read_scan(paths, record.lesion_value)
-            _, after = render_into(_from(record, home, output), files, folder)
+            _, after = render_into(_from(record, home, output), files, folder, preview=self.preview)
             changed = _changed(record, folder)
             lines = describe(record, files.scan, after)
         print("\n".join([*lines, f"wrote   {output}: {'not all' if changed else 'all'} bytes as before"]))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesionaug.commands.options import Lesions, Models
 from lesionaug.commands.progress import progress_bar, spinner
+from lesionaug.scan import LesionPlan
+from lesionaug.words import described
 
 if TYPE_CHECKING:
     from lesionaug.files import ScanFiles
@@ -17,15 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Synthesize:
-    """Put new lesions into a scan, and write scan, label and plan.
+    """Put new lesions into a scan, 1 to 10 of 3 to 20 mm across unless told otherwise.
 
-    Files on one grid, with or without skull, in any orientation, 0.4 to 10 mm; at least one image. Outputs keep the
-    inputs' affine, header and number type, and every voxel outside the new lesions and their halos its value.
+    Needs one image, FLAIR, T1w or T2w, with or without skull, and a new folder. More images and the label of lesions
+    that the scan has already are welcome, on the same grid: new lesions keep clear of old ones, and join their label.
 
     Examples:
       lesionaug synthesize --flair flair.nii.gz --output out
       lesionaug synthesize --flair flair.nii.gz --t1w t1w.nii.gz --lesions lesion.nii.gz --output out --num-lesions 5
-      lesionaug synthesize --flair flair.nii.gz --output out --load-ml 3 --regions periventricular juxtacortical
+      lesionaug synthesize --flair flair.nii.gz --output out --load-ml 3 --regions periventricular --preview
+
+    Any orientation, 0.4 to 10 mm. Outputs keep the inputs' affine, header and number type, and every voxel outside the
+    new lesions and their halos its value.
 
     Args:
         output: Folder for flair.nii.gz, t1w.nii.gz, t2w.nii.gz (those given), lesion.nii.gz and plan.json.
@@ -33,12 +39,12 @@ class Synthesize:
         t1w: T1-weighted image.
         t2w: T2-weighted image.
         lesions: Label of the existing lesions; kept, and the new ones added to it.
-        lesion_value: Which value is lesion in a label of several classes; new lesions get it too.
-        eligible: Map of where lesions may be centred, any positive unit; found in the images where not given.
-        labels: SynthSeg or FreeSurfer segmentation, from which to tell where lesions may be.
-        brain: Brain mask (brain tissue and ventricles); found in the images where not given.
         preview: Also write preview.png (needs lesionaug[demo]).
         overwrite: Replace files in an output folder that is not empty.
+        lesion_value: Which value is lesion in a label of several classes; new lesions get it too.
+        brain: Brain mask (brain tissue and ventricles); found in the images where not given.
+        eligible: Map of where lesions may be centred, any positive unit; found in the images where not given.
+        labels: SynthSeg or FreeSurfer segmentation, from which to tell where lesions may be.
     """
 
     output: Path
@@ -46,12 +52,12 @@ class Synthesize:
     t1w: Path | None = None
     t2w: Path | None = None
     lesions: Path | None = None
-    eligible: Path | None = None
-    labels: Path | None = None
-    brain: Path | None = None
-    lesion_value: float | None = None
     preview: bool = False
     overwrite: bool = False
+    lesion_value: float | None = None
+    brain: Path | None = None
+    eligible: Path | None = None
+    labels: Path | None = None
     lesion: Lesions = field(default_factory=Lesions)
     models: Models = field(default_factory=Models)
 
@@ -102,17 +108,13 @@ def synthesize(
 
 def carry_out(record: Record, files: ScanFiles, folder: Path, *, preview: bool) -> list[str]:
     """Render what is planned, write it, and tell about it; `preview` also draws a picture."""
-    record, after = render_into(record, files, folder)
-    if preview:
-        from lesionaug.preview import save_preview
-
-        with spinner("drawing the preview"):
-            save_preview(folder / "preview.png", files.scan, after, files.affine)
+    record, after = render_into(record, files, folder, preview=preview)
+    warn_of_load(record, volume_ml(files.scan, after))
     return describe(record, files.scan, after)
 
 
-def render_into(record: Record, files: ScanFiles, folder: Path) -> tuple[Record, Scan]:
-    """Write the files of a record, and the record itself; what was written, and the scan that it shows."""
+def render_into(record: Record, files: ScanFiles, folder: Path, *, preview: bool) -> tuple[Record, Scan]:
+    """Write the files of a record, the record itself and perhaps a picture; the record, and the scan that it shows."""
     from lesionaug.files import render_files
 
     with progress_bar(len(record.plan["lesions"]), "painting", "lesion") as progress:
@@ -120,15 +122,35 @@ def render_into(record: Record, files: ScanFiles, folder: Path) -> tuple[Record,
     for name, content in outputs.items():
         (folder / name).write_bytes(content)
     (folder / "plan.json").write_text(record.to_json())
+    if preview:
+        from lesionaug.preview import save_preview
+
+        with spinner("drawing the preview"):
+            save_preview(folder / "preview.png", files.scan, after, files.affine)
     return record, after
+
+
+def warn_of_load(record: Record, got_ml: float) -> None:
+    """Say so where the lesions are not as much as was asked for.
+
+    Args:
+        record: Of what was made.
+        got_ml: Volume of the new label.
+
+    Warns:
+        LesionAugWarning: They miss it by more than a tenth.
+    """
+    from lesionaug.errors import LesionAugWarning
+    from lesionaug.record import missed_load
+
+    if missed := missed_load(record, got_ml):
+        warnings.warn(missed, LesionAugWarning, stacklevel=2)
 
 
 def describe(record: Record, before: Scan, after: Scan) -> list[str]:
     """What was done, in a few lines."""
-    diameters = [lesion["diameter_mm"] for lesion in record.plan["lesions"]]
     new = after.lesion_mask & ~before.lesion_mask
-    load_ml = int(new.sum()) * before.voxel_mm3 / 1000
-    size = f", {min(diameters):.1f} to {max(diameters):.1f} mm across" if diameters else ""
+    load_ml = volume_ml(before, after)
     shape = " x ".join(str(n) for n in before.shape)
     spacing = " x ".join(f"{mm:.3g}" for mm in before.spacing_mm)
     digests = ", ".join(f"{job} {digest[:12]}" for job, digest in record.digests.items())
@@ -137,11 +159,16 @@ def describe(record: Record, before: Scan, after: Scan) -> list[str]:
     left_out = f"gate    {len(record.left_out)} of them left out: they could not be drawn as a lesion would look there"
     return [
         f"scan    {', '.join(before.channels)}: {shape} voxels of {spacing} mm",
-        f"plan    {len(diameters)} lesions{size}; seed {record.seed}",
+        f"plan    {described(LesionPlan.from_dict(record.plan), before.spacing_mm)}; seed {record.seed}",
         *([left_out] if record.left_out else []),
         f"models  {record.models['model']} ({digests}) on {record.models['device']}",
         f"result  {load_ml:.2f} ml of new lesion in {int(new.sum())} voxels{around}; every other voxel as it was",
     ]
+
+
+def volume_ml(before: Scan, after: Scan) -> float:
+    """Of the new lesions' label."""
+    return int((after.lesion_mask & ~before.lesion_mask).sum()) * before.voxel_mm3 / 1000
 
 
 def check_spared(paths: dict[str, Path], output: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lesionaug.dataset.cases import Case, chunks_of
 from lesionaug.dataset.manifest import Failure
 from lesionaug.errors import LesionAugError
+from lesionaug.stopping import TERMINATED, raise_at_sigterm
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -76,13 +79,14 @@ def in_processes(workers: int) -> Executor:
 
 def _until_broken(job: Job, chunks: Iterator[tuple[Case, ...]], workers: int) -> Iterator[Any]:
     """Results of a pool of processes; its value says whether there may be chunks left."""
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_ready)
     running: dict[Future, tuple[Case, ...]] = {}
     broken = False
     try:
         while not broken:
             while len(running) < workers and (chunk := next(chunks, None)):
-                running[pool.submit(job, chunk)] = chunk
+                running[pool.submit(_made, job, chunk)] = chunk
             if not running:
                 return False
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -91,11 +95,28 @@ def _until_broken(job: Job, chunks: Iterator[tuple[Case, ...]], workers: int) ->
                 yield from _lost(job, chunk) if future.exception() else future.result()
     except BrokenProcessPool:  # when something was handed to it
         yield from _lost(job, chunk or ())
+    except BaseException:  # whoever waits for the cases was interrupted
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     for chunk in running.values():
         yield from _lost(job, chunk)
     return True
+
+
+def _ready() -> None:
+    """A worker ends when it is told to by who started it, and cleans up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # at the terminal, which sends it to all
+    raise_at_sigterm(SystemExit(TERMINATED))
+
+
+def _made(job: Job, cases: Sequence[Case]) -> list[Failure | None]:
+    try:
+        return job(cases)
+    except SystemExit:  # the pool would take it for a result, and go on
+        os._exit(TERMINATED)
 
 
 def _lost(job: Job, chunk: Sequence[Case]) -> Results:

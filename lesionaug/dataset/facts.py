@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lesionaug.anatomy.morphology import near
+from lesionaug.anatomy.morphology import box_of, near
 from lesionaug.contrast import measure
 from lesionaug.prior_fit import ObservedScan, lesion_regions, measure_lesions
 from lesionaug.scan import REGIONS, Scan
@@ -58,6 +58,11 @@ def room_facts(scan: Scan, affine: np.ndarray) -> dict[str, float]:
     points = np.stack(np.unravel_index(places, scan.shape), axis=1)
     found = lesion_regions(observed, replace(measure_lesions(observed), centroid=points))
     return {name: int((found == index).sum()) / PLACES for index, name in enumerate(REGIONS, start=1)}
+
+
+def brain_box(scan: Scan) -> list[tuple[int, int]]:
+    """First voxel of the brain along each axis, and that after the last."""
+    return [(side.start, side.stop) for side in box_of(scan.brain[0].numpy())]
 
 
 def is_skull_stripped(scan: Scan) -> bool:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lesionaug.checks import binary_mask
-from lesionaug.dataset.facts import is_skull_stripped, lesion_facts, room_facts
+from lesionaug.dataset.facts import brain_box, is_skull_stripped, lesion_facts, room_facts
 from lesionaug.dataset.settings import Settings
 from lesionaug.dataset.sources import restricted
 from lesionaug.errors import LesionAugError
@@ -63,6 +63,7 @@ def _read(paths: tuple[tuple[str, Path], ...]) -> Host:
     facts = {
         "old": lesion_facts(scan, scan.lesion_mask, affine),
         "room": room_facts(scan, affine),
+        "brain_box": brain_box(scan),
         "skull_stripped": is_skull_stripped(scan),
     }
     return Host(files, facts)

@@ -20,7 +20,7 @@ from lesionaug.errors import LesionAugWarning
 from lesionaug.files import ScanFiles, plan_files, with_outputs
 from lesionaug.io import mask_like, nifti_bytes
 from lesionaug.loaded import loaded_synthesizer
-from lesionaug.record import Record
+from lesionaug.record import Record, missed_load
 from lesionaug.scan import LesionPlan
 from lesionaug.synthesis import left_out
 from lesionaug.types import Instances
@@ -82,8 +82,11 @@ def produce(case: Case, settings: Settings, *, binary_label: bool) -> Product:
     host = host_of(case.source, settings)
     record, told = planned(case, settings, host)
     drawn = draw(LesionPlan.from_dict(record.plan), host.files, settings, binary_label=binary_label)
+    record = with_outputs(record, drawn.outputs, drawn.left_out)
+    missed = missed_load(record, drawn.facts["load_ml"])
+    told += [missed] if missed else []
     facts = {"channels": list(host.files.images), "new": drawn.facts, **host.facts, "warnings": told}
-    return Product({PLAN_FILE: with_outputs(record, drawn.outputs, drawn.left_out)}, drawn.files, facts)
+    return Product({PLAN_FILE: record}, drawn.files, facts)
 
 
 def planned(case: Case, settings: Settings, host: Host) -> tuple[Record, list[str]]:

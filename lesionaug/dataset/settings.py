@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lesionaug.dataset.atomic import write_atomically
+from lesionaug.dataset.place import PLAN_FILE
 from lesionaug.errors import LesionAugError
 from lesionaug.loaded import ModelChoice, loaded_prior
 from lesionaug.plan_options import PlanOptions
@@ -90,6 +91,11 @@ def read_settings(out: Path) -> dict:
     try:
         return json.loads((out / FILE).read_text())
     except (OSError, ValueError) as error:
+        if (out / PLAN_FILE).is_file():
+            raise LesionAugError(
+                f"Expected a data set made by `lesionaug generate`, got one scan in {out}; look at it by "
+                f"lesionaug replay {out / PLAN_FILE} --preview, which draws preview.png"
+            ) from error
         raise LesionAugError(
             f"Expected a data set made by `lesionaug generate`, got no {FILE} that can be read in {out}; check the path"
         ) from error

@@ -13,6 +13,7 @@ from lesionaug.layouts.choice import LayoutName, find_scans
 from lesionaug.layouts.core import SourceScan
 from lesionaug.layouts.patterns import find_by_patterns
 from lesionaug.scan import CHANNELS
+from lesionaug.words import counted
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -50,7 +51,8 @@ def find_sources(root: Path, layout: LayoutName, patterns: Sequence[str]) -> Sou
             "check the path, or name the files: --patterns 'flair={id}_FLAIR.nii.gz' or a table"
         )
     _check_names(scans)
-    notes = [f"{len(scans)} scans of {len({scan.patient for scan in scans})} patients in {root} (layout {name})"]
+    patients = counted(len({scan.patient for scan in scans}), "patient")
+    notes = [f"{counted(len(scans), 'scan')} of {patients} in {root} (layout {name})"]
     if bare := [scan.subject for scan in found if not scan.images]:
         notes.append(f"left out, as there is no image: {_some(bare)}")
     if partial := [scan.subject for scan in found if scan.images and scan.partial]:

@@ -145,7 +145,7 @@ def _read_case(out: Path, line: dict, channels: Sequence[str]) -> View:
     there = {role: path for role, path in paths.items() if path.is_file()}
     before = {channel: there[channel] for channel in channels if channel in there}
     after = {channel: out / line["files"][f"{channel}.nii.gz"] for channel in channels}
-    return read_view(after, out / line["files"]["lesion.nii.gz"], before, there.get("lesions"))
+    return read_view(after, out / line["files"]["lesion.nii.gz"], before, there.get("lesions"), line.get("brain_box"))
 
 
 def _read_pair(out: Path, line: dict, channels: Sequence[str]) -> View:
@@ -155,7 +155,7 @@ def _read_pair(out: Path, line: dict, channels: Sequence[str]) -> View:
         return out / line["files"][at_visit(visit, f"{name}.nii.gz")]
 
     before, after = ({channel: at(visit, channel) for channel in channels} for visit in (BASELINE, FOLLOWUP))
-    return read_view(after, at(FOLLOWUP, "lesion"), before, at(BASELINE, "lesion"))
+    return read_view(after, at(FOLLOWUP, "lesion"), before, at(BASELINE, "lesion"), line.get("brain_box"))
 
 
 def render(content: dict) -> str:

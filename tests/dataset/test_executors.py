@@ -1,7 +1,14 @@
 """Whoever makes the cases, every case is made or told about, once."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from dying_job import DyingJob
+from waiting import END_S, eventually
 
 from lesionaug.commands.progress import progress_lines
 from lesionaug.dataset.cases import cases_of, chunks_of
@@ -30,6 +37,19 @@ def test_a_killed_worker_costs_the_cases_it_had(tmp_path):
     assert failed | made == {case.name for case in cases()}
     assert not failed & made
     assert len(made) >= 13 - 1  # the pool that broke had two chunks of one case each, and maybe a third
+
+
+@pytest.mark.parametrize("to_all", [False, True], ids=["the program", "its whole group"])
+def test_sigterm_stops_the_workers_in_the_middle_of_a_case_and_they_clean_up(to_all, tmp_path):
+    program = Path(__file__).parents[1] / "endless_job.py"
+    process = subprocess.Popen(
+        [sys.executable, program, tmp_path], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    eventually(lambda: len(list(tmp_path.glob("*.half"))) == 2)
+    (os.killpg if to_all else os.kill)(process.pid, signal.SIGTERM)
+    assert process.communicate(timeout=END_S)[1] == ""  # which is read to its end when the last worker is gone
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())  # nothing half-written, and no case that counts as failed
 
 
 def test_nothing_to_do_is_done():

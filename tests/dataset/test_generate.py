@@ -118,7 +118,9 @@ def test_an_output_within_the_input_is_refused(patients, capsys):
 
 def test_a_dry_run_writes_nothing(patients, tmp_path, capsys):
     outcome = generate(capsys, patients, tmp_path / "out", "--variants", 7, "--dry-run")
-    assert "21 cases: A_T1_v000 to B_v006" in outcome.out
+    assert "21 cases: A_T1_v000, ..., B_v006" in outcome.out
+    outcome = generate(capsys, patients, tmp_path / "out", "--num-parts", 3, "--dry-run")
+    assert "1 case in part 0 of 3: A_T1_v000\n" in outcome.out
     assert not (tmp_path / "out").exists()
 
 
@@ -251,6 +253,17 @@ def test_a_bug_in_one_case_spares_the_others(patients, tmp_path, capsys, monkeyp
     assert all("in buggy" in line["traceback"] for line in failures)
     monkeypatch.undo()
     assert generate(capsys, patients, tmp_path / "out").code == 0
+
+
+def test_a_load_that_was_missed_is_told_of_the_case(patients, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("lesionaug.rendering.is_good", lambda mask, wanted, *_: wanted < 250)
+    out, words = tmp_path / "out", ("--load-ml", 3, "--diameter-mm", 6, 9, "--model", "parametric")
+    assert call(capsys, "generate", patients, "--output", out, *words).code == 0
+    for line in manifest(out):
+        got = line["new"]["load_ml"]
+        assert line["new"]["left_out"] > 0
+        assert got < 2.7
+        assert any(f"Expected 3 ml of new lesions, got {got:.3g} ml: " in told for told in line["warnings"])
 
 
 def test_a_label_of_something_else_is_refused(patients, tmp_path, capsys):

@@ -232,7 +232,7 @@ REFUSED = {
     "no source": (lambda f: ((), {}), "Expected a folder of scans or a table, got none"),
     "no scan has a label": (unlabelled, "Expected scans with lesion labels, got only others: no lesion label"),
     "two scans have one name": (one_name_twice, "Expected scans of different names, got P1_T1 twice"),
-    "a label of many values": (many_values, "Expected a binary label, 0 and one other value"),
+    "a label of many values": (many_values, "Expected a binary label, 0 and one other whole number"),
     "an image that is not finite": (not_finite, "Expected finite intensities"),
     "a label of another shape": (other_shape, "Expected images of one shape, got 51 x 56 x 48 .* resample"),
     "a label on another grid": (lambda f: (lesions_moved(f, 0.2), {}), "affines up to 0.2 mm apart .* resample"),

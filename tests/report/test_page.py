@@ -1,6 +1,7 @@
 """The page holds all it needs, shows every case asked for, and looks right in a browser."""
 
 import html.parser
+import json
 import re
 import shutil
 import subprocess
@@ -9,9 +10,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from scan_files import call, phantom, write_nifti, write_phantom
+from scan_files import arguments, call, phantom, write_nifti, write_phantom
 
 from lesionaug.cli import main
+from lesionaug.report.mosaic import middle_of_largest, read_view
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
@@ -109,6 +111,32 @@ def test_what_is_no_data_set_is_refused(tmp_path, capsys):
     assert outcome.code == 2
     assert "Expected a data set made by `lesionaug generate`" in outcome.err
     assert not list(tmp_path.iterdir())
+
+
+def test_one_scan_is_refused_with_the_command_that_shows_it(dataset, tmp_path, capsys):
+    paths = {role: dataset.parent / f"{role}_scan.nii.gz" for role in ("flair", "t1w")}
+    assert call(capsys, *arguments(paths, tmp_path / "one", "--num-lesions", 2)).code == 0
+    outcome = call(capsys, "report", tmp_path / "one")
+    assert outcome.code == 2
+    command = re.search(r"lesionaug (replay \S+ --preview)", outcome.err)
+    assert command
+    assert call(capsys, *command[1].split()).code == 0
+    assert (tmp_path / "one" / "preview.png").stat().st_size > 10_000
+
+
+def test_a_case_is_shown_where_its_largest_lesion_is_and_as_far_as_its_brain_goes(dataset):
+    line = json.loads((dataset / "manifest.jsonl").read_text().splitlines()[0])
+    label = nib.load(dataset / line["files"]["lesion.nii.gz"])
+    new = np.zeros(label.shape, bool)
+    new[10:14, 20:24, 30], new[12, 21, 26:40], new[40, 40, 40] = True, True, True
+    assert middle_of_largest(new)[2] == 30
+    paths = {"flair": dataset / line["files"]["flair.nii.gz"]}
+    view = read_view(paths, dataset / line["files"]["lesion.nii.gz"], {}, None, line["brain_box"])
+    brain = np.argwhere(np.isin(phantom().labels, range(1, 500)))
+    assert view.brain is not None
+    box = np.argwhere(view.brain)
+    assert np.abs(box.min(axis=0) - brain.min(axis=0)).max() <= 1
+    assert np.abs(box.max(axis=0) - brain.max(axis=0)).max() <= 1
 
 
 def test_references_without_masks_are_refused(dataset, tmp_path, capsys):
