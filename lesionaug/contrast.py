@@ -24,10 +24,8 @@ MIN_VOXELS = 5
 STRIDE = 2  # voxels; the brain's median and spread need no more of them
 REFERENCE_MM3 = 50.0
 LIMIT = 2.5  # standard deviations
-MAX_T1W = -0.35  # where there is no other channel that would show the lesion
-BRIGHTEST_T1W = (
-    0.5  # robust units; beside grey matter a lesion may be brighter than its ring, 4 % of real ones are more
-)
+MAX_T1W = -0.5  # where there is no other channel that would show the lesion
+BRIGHTEST_T1W = 0.5  # robust units; beside grey matter a lesion may be brighter than its ring, but hardly more
 WORTH = 10  # lesions of a scan that weigh as much as all that is known of other scans
 
 
@@ -97,7 +95,8 @@ class ContrastModel:
             drawn[flair] = max(_log_normal(float(mean[flair]), variation, float(lesion[flair]) / sd), MIN_FLAIR)
         if CHANNELS.index("t1w") in rows:
             t1w = rows.index(CHANNELS.index("t1w"))
-            drawn[t1w] = min(float(drawn[t1w]), BRIGHTEST_T1W if len(rows) > 1 else MAX_T1W)
+            alone = MAX_T1W - abs(float(lesion[t1w]))
+            drawn[t1w] = min(float(drawn[t1w]), BRIGHTEST_T1W) if len(rows) > 1 else min(float(drawn[t1w]), alone)
         return drawn
 
     def _in_scan(self, offset: np.ndarray, rows: list[int]) -> ScanContrast:
