@@ -26,6 +26,8 @@ ONE_SIZE_MM = 5.0
 """Diameter of all lesions where sizes do not vary: that of the median lesion of patients and a little more."""
 RARELY = 0.2
 """Probability of a change where it is rare."""
+MOSTLY = 0.85
+"""Where it is not, but scans without new lesions are seen, too."""
 
 VARIED = (0.3, 1.3)
 """Factors on contrast, drawn anew for each set of lesions, where brightness is not that of the scan's own lesions."""
@@ -190,6 +192,7 @@ def all_arms(lesions: Lesions, folder: Path) -> dict[str, Arm]:
         folder: Where rendered ones are kept.
     """
     kept, halo = lesions.kept(folder), lesions.kept(folder, halo=True)
+    ungated = replace(lesions, gate=False).kept(folder, halo=True)
     on_healthy = Phase(kept, "healthy")
     return {
         "none": Arm((Phase(unchanged),)),
@@ -199,6 +202,8 @@ def all_arms(lesions: Lesions, folder: Path) -> dict[str, Arm]:
         "lesionaug_live": _changed(lesions.new(halo=False), lesions),
         "lesionaug": _changed(kept, lesions),
         "lesionaug_halo": _changed(halo, lesions),
+        "lesionaug_halo_mostly": _changed(halo, replace(lesions, probability=MOSTLY)),
+        "lesionaug_halo_ungated": _changed(ungated, lesions),
         "lesionaug_adaptive": Arm((Phase(lesions.curriculum(folder)),)),
         "synthetic_only": Arm((on_healthy,)),
         "pretrain": Arm((replace(on_healthy, share=lesions.pretrain), Phase(unchanged, share=1 - lesions.pretrain))),

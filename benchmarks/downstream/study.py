@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from benchmarks.downstream.nnunet import Nnunet, masks_by_nnunet
 from benchmarks.downstream.quick import Quick, predicted, trained
 from benchmarks.downstream.runs import Ledger, Run, as_json, part_of, planned
 from benchmarks.downstream.scores import healthy_scores, scores
+from lesionaug.dataset.atomic import write_atomically
 from lesionaug.errors import LesionAugError
 
 LAST_STEPS = 20
@@ -130,6 +132,7 @@ class Study:
         tested, healthy = cohort.cases(fold.test), cohort.cases(cohort.healthy_test)
         check_references(tested)
         masks, loss = self._masks(run, arm, cases, hosts, (*tested, *healthy))
+        keep_masks(self.output / "masks" / f"{run.name}.npz", masks)
         return {
             "trained_on": [case.name for case in cases],
             "training": burden(cases),
@@ -161,6 +164,13 @@ def check_healthy(arms: dict[str, Arm], cohort: Cohort) -> None:
         raise LesionAugError(
             f"Expected healthy scans to train on for {', '.join(wanting)}, got a cohort without; leave these arms out"
         )
+
+
+def keep_masks(path: Path, masks: Mapping[str, Bool[np.ndarray, "i j k"]]) -> None:
+    """What a network saw in each scan, axes to right, anterior, superior, so that its errors can be looked at."""
+    content = BytesIO()
+    np.savez_compressed(content, **masks)
+    write_atomically(path, content.getvalue())
 
 
 def burden(cases: Sequence[Case]) -> dict[str, float]:
