@@ -167,7 +167,12 @@ class Lesions:
             "bright": replace(new, options=replace(new.options, contrast=2.0)),
             "varied": replace(new, options=replace(new.options, contrast=VARIED)),
             "one_call": replace(new, models=replace(new.models, num_steps=1)),
-            "ellipsoids": replace(new, models=replace(new.models, model="parametric", diffmask=None, lefusion=None)),
+            # Without the gate, which leaves out large ellipsoids as ill placed: numbers and sizes are to be the same.
+            "ellipsoids": replace(
+                new,
+                options=replace(new.options, gate=False),
+                models=replace(new.models, model="parametric", diffmask=None, lefusion=None),
+            ),
         }
         arms = {f"lesionaug_{name}": _changed(self._in(folder, change), self) for name, change in spoilt.items()}
         rates = {"rarely": RARELY, "always": 1.0}

@@ -28,13 +28,17 @@ from benchmarks.downstream.cases import Cohort, Fold, remembering
 from benchmarks.downstream.files import case_of_host
 from benchmarks.downstream.report import arms_of, markdown, shared_runs
 from benchmarks.downstream.runs import read_results
-from benchmarks.realism.hosts import DEFAULT_HOSTS, HEALTHY, imaged_hosts, load_host, patient_of
+from benchmarks.realism.hosts import DEFAULT_HOSTS, HEALTHY, load_host, patient_of
 from lesionaug.errors import LesionAugError
 
 ARMS = ("none", "lesionaug_ellipsoids", "lesionaug_halo", "lesionaug")
 """`lesionaug_halo` is the default of the package in everything but the number of lesions."""
 SMALL = ("10-50", "50-100")
 """Bins of volume in mm3 that a small lesion is in."""
+THIN = ("patient19", "P14_T1", "P14_T2", "P14_T3")
+"""Of open_ms and MSLesSeg, 1 mm."""
+THICK = tuple(f"ms3_{number:02d}" for number in (1, 3, 4, 6, 7, 9, 10, 11, 13, 14))
+"""Of ms3seg; two of them are one patient's."""
 WITH_SKULL = ("ms3_03", "ms3_06", "ms3_07", "ms3_09")
 """Their brain masks are rough, so eyes, marrow and fat are shown to the networks."""
 DOMAINS = ("1 mm", "thick slices", "thick slices, skull left")
@@ -49,11 +53,11 @@ class Hosts:
 
     Args:
         hosts: Scans of the shared data with few lesions or none, to train on.
-        test: Scans of patients; all of ms3seg, patient19 and P14 if none are named.
+        test: Scans of patients, of whom neither networks nor LeFusion have seen any.
     """
 
     hosts: tuple[str, ...] = (HEALTHY, *DEFAULT_HOSTS)
-    test: tuple[str, ...] = ()
+    test: tuple[str, ...] = (*THIN, *THICK)
 
 
 def zero_cohort(chosen: Hosts) -> Cohort:
@@ -62,13 +66,13 @@ def zero_cohort(chosen: Hosts) -> Cohort:
     Raises:
         LesionAugError: A patient is trained on and tested.
     """
-    test = chosen.test or tuple(name for name in imaged_hosts() if name not in chosen.hosts)
-    patients = {name: patient_of(name) for name in (*chosen.hosts, *test)}
+    patients = {name: patient_of(name) for name in (*chosen.hosts, *chosen.test)}
+    tested = len({patients[name] for name in chosen.test})
     return Cohort(
-        name=f"zero: {len(chosen.hosts)} nearly healthy hosts, {len({patients[name] for name in test})} patients tested",
-        load=remembering(lambda name: case_of_host(load_host(name, ("flair",)), only_tested=name in test)),
+        name=f"zero: {len(chosen.hosts)} nearly healthy hosts, {tested} patients tested",
+        load=remembering(lambda name: case_of_host(load_host(name, ("flair",)), only_tested=name in chosen.test)),
         patients=patients,
-        folds=(Fold("all", chosen.hosts, test),),
+        folds=(Fold("all", chosen.hosts, chosen.test),),
     )
 
 
@@ -111,7 +115,7 @@ def patients_in(cases: Mapping[str, Case], domain: str) -> dict[str, list[Case]]
 
 def domain_of(name: str) -> str:
     """The kind of a tested scan."""
-    return DOMAINS[name.startswith("ms3_") + (name in WITH_SKULL)]
+    return DOMAINS[(name in THICK) + (name in WITH_SKULL)]
 
 
 def over_patients(patients: Mapping[str, Sequence[Case]], of: Callable[[Sequence[Case]], float | None]) -> float:
