@@ -55,7 +55,7 @@ def case_of_host(host: HostScan, *, only_tested: bool = False) -> Case:
 
     Args:
         host: The scan.
-        only_tested: Whether it gets no lesions: then its brain is what its own mask says, and no other anatomy is found.
+        only_tested: Whether it gets no lesions: then its own mask says what is brain, and no anatomy is looked for.
     """
     lesions, affine = _turned(host.lesions.astype(np.uint8), host.affine)
     images = {channel: _turned(image, host.affine)[0] for channel, image in host.images.items()}

@@ -4,11 +4,11 @@
     python -m benchmarks.downstream.report downstream --output downstream-zero.json
     python -m benchmarks.downstream.zero downstream-zero.json
 
-Three scans have few lesions of their own, or none; all else that an arm learns from is synthetic, with equal plans in all
-arms. So what a network sees in patients tells whether label and image of synthetic lesions agree as they do in real ones.
-Scans of a third scanner, with slices of 6 to 8 mm, are interpolated to the 1 mm that the network knows, and its answer is
-brought back to the slices before it is scored. A voxel is lesion from a probability of 0.5, in all arms; a lesion is
-26-connected and has 3 mm3 or more. Tested scans have the brain masks that came with them.
+Three scans have few lesions of their own, or none; all else that an arm learns from is synthetic, with equal plans in
+all arms. So what a network sees in patients tells whether label and image of synthetic lesions agree as they do in real
+ones. Scans of a third scanner, with slices of 6 to 8 mm, are interpolated to the 1 mm that the network knows, and its
+answer is brought back to the slices before it is scored. A voxel is lesion from a probability of 0.5, in all arms; a
+lesion is 26-connected and has 3 mm3 or more. Tested scans have the brain masks that came with them.
 
 LeFusion has to be one that has not learnt from the tested patients. The packaged DiffMask and prior know their masks.
 MSLesSeg's brains are larger than life, in training and in test alike.
@@ -91,14 +91,14 @@ class Table:
         print("\n".join(page(read_results(self.results)["records"])))
 
 
-def page(records: Sequence[Mapping[str, Any]]) -> list[str]:
+def page(records: Sequence[dict[str, Any]]) -> list[str]:
     """A table: mean over patients and seeds, and the least and largest of the seeds; of seeds that all arms have."""
     shown = shared_runs(records) or records
     head = ["scans", "arm", "seeds", *COLUMNS, "recall, 10 to 100 mm3"]
     return markdown(head, [_row(domain, arm, shown) for domain in DOMAINS for arm in arms_of(shown)])
 
 
-def _row(domain: str, arm: str, records: Sequence[Mapping[str, Any]]) -> list[str]:
+def _row(domain: str, arm: str, records: Sequence[dict[str, Any]]) -> list[str]:
     runs = [patients_in(record["cases"], domain) for record in records if record["run"]["arm"] == arm]
     of_all: list[Callable[[Sequence[Case]], float | None]] = [*(_mean_of(name) for name in COLUMNS), small_recall]
     return [domain, arm, str(len(runs)), *(_spread([over_patients(run, of) for run in runs]) for of in of_all)]
