@@ -39,8 +39,8 @@ THIN = ("patient19", "P14_T1", "P14_T2", "P14_T3")
 """Of open_ms and MSLesSeg, 1 mm."""
 THICK = tuple(f"ms3_{number:02d}" for number in (1, 3, 4, 6, 7, 9, 10, 11, 13, 14))
 """Of ms3seg; two of them are one patient's."""
-WITH_SKULL = ("ms3_03", "ms3_06", "ms3_07", "ms3_09")
-"""Their brain masks are rough, so eyes, marrow and fat are shown to the networks."""
+WITH_SKULL = ("ms3_03", "ms3_06", "ms3_07", "ms3_09", "ms3_13")
+"""Eyes, marrow or fat lie in their brain masks, and networks are shown them."""
 DOMAINS = ("1 mm", "thick slices", "thick slices, skull left")
 COLUMNS = ("dice", "f1", "precision", "recall")
 
