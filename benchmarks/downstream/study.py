@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from io import BytesIO
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Bool
 
 from benchmarks.downstream.arms import Arm, Lesions, chosen_arms
@@ -132,7 +133,7 @@ class Study:
         tested, healthy = cohort.cases(fold.test), cohort.cases(cohort.healthy_test)
         check_references(tested)
         masks, loss = self._masks(run, arm, cases, hosts, (*tested, *healthy))
-        keep_masks(self.output / "masks" / f"{run.name}.npz", masks)
+        keep(self.output / "masks" / f"{run.name}.npz", lambda file: np.savez_compressed(file, **masks))
         return {
             "trained_on": [case.name for case in cases],
             "training": burden(cases),
@@ -151,6 +152,7 @@ class Study:
             lesions = self.lesions.in_fold(run.fold)
             return masks_by_nnunet(run, arm, lesions, cases, hosts, tested, self.nnunet, folder), None
         net, losses = trained(arm, cases, hosts, self.quick, run.seed)
+        keep(self.output / "networks" / f"{run.name}.pt", partial(torch.save, net.state_dict()))
         return {case.name: predicted(net, case, self.quick) for case in tested}, _mean(losses[-LAST_STEPS:])
 
 
@@ -166,10 +168,10 @@ def check_healthy(arms: dict[str, Arm], cohort: Cohort) -> None:
         )
 
 
-def keep_masks(path: Path, masks: Mapping[str, Bool[np.ndarray, "i j k"]]) -> None:
-    """What a network saw in each scan, axes to right, anterior, superior, so that its errors can be looked at."""
+def keep(path: Path, save: Callable[[BytesIO], None]) -> None:
+    """A file beside the results, all of it or nothing: a network, or what it saw, so that errors can be looked at."""
     content = BytesIO()
-    np.savez_compressed(content, **masks)
+    save(content)
     write_atomically(path, content.getvalue())
 
 

@@ -22,7 +22,7 @@ from benchmarks.downstream.arms import ARMS, Arm, Lesions, Phase, all_arms, chos
 from benchmarks.downstream.cases import Case, Cohort, Fold, drawn_patients, draws_of, leave_one_patient_out
 from benchmarks.downstream.changes import applied, carve_and_mix, difference, unchanged
 from benchmarks.downstream.patches import Ready
-from benchmarks.downstream.quick import Quick, batches, phases_of, predicted, trained
+from benchmarks.downstream.quick import Quick, batches, network, phases_of, predicted, trained
 from benchmarks.downstream.report import Report, draw_table
 from benchmarks.downstream.runs import Ledger, Run, part_of, planned, read_results
 from benchmarks.downstream.scores import scores
@@ -197,6 +197,9 @@ def test_what_networks_saw_is_kept(finished, cohort):
             assert set(kept) == {*record["cases"], *record["healthy"]}
             real = cohort.load("c").scan.lesion_mask[0].numpy()
             assert scores(kept["c"], real, (1.0, 1.0, 1.0))["dice"] == record["cases"]["c"]["dice"]
+            net = network(len(cohort.load("c").scan.channels), SMALL)
+            net.load_state_dict(torch.load(finished.output / "networks" / f"{run.name}.pt"))
+            assert np.array_equal(predicted(net.eval(), cohort.load("c"), SMALL), kept["c"])
 
 
 def test_a_study_goes_on_with_what_is_missing(finished, cohort, capsys):
