@@ -221,7 +221,7 @@ def zero(results: Results) -> Iterator[str]:
     """What synthetic lesions alone teach, by kind of scan."""
     for name, result in of(results, "downstream"):
         if result["about"]["cohort"].startswith("zero:"):
-            yield f"**`{name}`**: mean over patients and seeds (least to largest seed)."
+            yield f"By kind of scan, from `{name}`: mean over patients and seeds (least to largest seed)."
             yield ""
             yield from by_domain(result["records"])
 
