@@ -1,4 +1,4 @@
-"""`python -m benchmarks.downstream smoke|simulated|pilot|mslesseg|open_ms`: train what is missing, and test it."""
+"""`python -m benchmarks.downstream smoke|simulated|pilot|zero|mslesseg|open_ms`: train what is missing, and test it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from benchmarks.downstream.files import Pilot, Source, pilot_cohort, source_coho
 from benchmarks.downstream.quick import Quick
 from benchmarks.downstream.simulated import Simulation, simulated_cohort
 from benchmarks.downstream.study import Study
+from benchmarks.downstream.zero import ARMS, Hosts, zero_cohort
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,18 @@ class OnDisk:
         return source_cohort(self.cohort)
 
 
+@dataclass(frozen=True)
+class Zero:
+    """Synthetic lesions judged by use: nearly healthy hosts to learn from, patients of other scanners to test."""
+
+    study: Study = field(default_factory=Study)
+    cohort: Hosts = field(default_factory=Hosts)
+
+    def make(self) -> Cohort:
+        """The cohort."""
+        return zero_cohort(self.cohort)
+
+
 SMOKE = Study(
     arms=("none", "copy_paste", "lesionaug"),
     patients=(2,),
@@ -71,6 +84,15 @@ RESOLVED = Study(
 LEAVE_ONE_OUT = Study(
     patients=(3,), draws=(0,), seeds=(0,), lesions=Lesions(variants=8), quick=Quick(steps=1000, refresh=25)
 )
+SYNTHETIC = Study(
+    arms=ARMS,
+    patients=(3,),
+    draws=(0,),
+    seeds=(0, 1, 2),
+    lesions=Lesions(probability=1.0, num_lesions=(5, 40), variants=12),
+    quick=Quick(steps=1500, refresh=25, grid_mm=1.0),
+)
+"""All hosts with new lesions whenever they are read; networks see 1 mm."""
 LONG = Quick(steps=5000, batch=4, patch=64, filters=(32, 64, 128, 256), refresh=50, device="cuda")
 CURVE = Study(patients=(1, 2, 5, 10), draws=(0, 1, 2), seeds=(0, 1), quick=LONG)
 """Protocol of the data sets that users download: the curve of peers' studies, on a GPU."""
@@ -79,6 +101,7 @@ PROTOCOLS = {
     "smoke": Simulated(SMOKE, Simulation(pool=2, test=1, healthy_hosts=1, healthy_test=1)),
     "simulated": Simulated(RESOLVED, Simulation(pool=8, healthy_test=2)),
     "pilot": Imaged(LEAVE_ONE_OUT),
+    "zero": Zero(SYNTHETIC),
     "mslesseg": OnDisk(CURVE, Source(Path("MSLesSeg"), "mslesseg")),
     "open_ms": OnDisk(CURVE, Source(Path("open_ms_data"), "open_ms")),
 }

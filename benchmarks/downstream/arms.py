@@ -26,6 +26,8 @@ ONE_SIZE_MM = 5.0
 """Diameter of all lesions where sizes do not vary: that of the median lesion of patients and a little more."""
 RARELY = 0.2
 """Probability of a change where it is rare."""
+MOSTLY = 0.85
+"""Where it is not, but scans without new lesions are seen, too."""
 
 VARIED = (0.3, 1.3)
 """Factors on contrast, drawn anew for each set of lesions, where brightness is not that of the scan's own lesions."""
@@ -165,7 +167,12 @@ class Lesions:
             "bright": replace(new, options=replace(new.options, contrast=2.0)),
             "varied": replace(new, options=replace(new.options, contrast=VARIED)),
             "one_call": replace(new, models=replace(new.models, num_steps=1)),
-            "ellipsoids": replace(new, models=replace(new.models, model="parametric", diffmask=None, lefusion=None)),
+            # Without the gate, which leaves out large ellipsoids as ill placed: numbers and sizes are to be the same.
+            "ellipsoids": replace(
+                new,
+                options=replace(new.options, gate=False),
+                models=replace(new.models, model="parametric", diffmask=None, lefusion=None),
+            ),
         }
         arms = {f"lesionaug_{name}": _changed(self._in(folder, change), self) for name, change in spoilt.items()}
         rates = {"rarely": RARELY, "always": 1.0}
@@ -190,6 +197,7 @@ def all_arms(lesions: Lesions, folder: Path) -> dict[str, Arm]:
         folder: Where rendered ones are kept.
     """
     kept, halo = lesions.kept(folder), lesions.kept(folder, halo=True)
+    ungated = replace(lesions, gate=False).kept(folder, halo=True)
     on_healthy = Phase(kept, "healthy")
     return {
         "none": Arm((Phase(unchanged),)),
@@ -199,6 +207,8 @@ def all_arms(lesions: Lesions, folder: Path) -> dict[str, Arm]:
         "lesionaug_live": _changed(lesions.new(halo=False), lesions),
         "lesionaug": _changed(kept, lesions),
         "lesionaug_halo": _changed(halo, lesions),
+        "lesionaug_halo_mostly": _changed(halo, replace(lesions, probability=MOSTLY)),
+        "lesionaug_halo_ungated": _changed(ungated, lesions),
         "lesionaug_adaptive": Arm((Phase(lesions.curriculum(folder)),)),
         "synthetic_only": Arm((on_healthy,)),
         "pretrain": Arm((replace(on_healthy, share=lesions.pretrain), Phase(unchanged, share=1 - lesions.pretrain))),

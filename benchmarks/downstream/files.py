@@ -12,6 +12,7 @@ import torch
 
 from benchmarks.downstream.cases import Case, Cohort, Fold, leave_one_patient_out, remembering
 from benchmarks.realism.hosts import HEALTHY, HostScan, load_host
+from lesionaug.anatomy import Anatomy
 from lesionaug.assemble import assemble_scan
 from lesionaug.dataset.hosts import roles_of
 from lesionaug.dataset.sources import restricted
@@ -49,12 +50,22 @@ def pilot_cohort(pilot: Pilot) -> Cohort:
     )
 
 
-def case_of_host(host: HostScan) -> Case:
-    """A scan of the realism benchmark, with axes to right, anterior, superior: so those in MNI space share a grid."""
+def case_of_host(host: HostScan, *, only_tested: bool = False) -> Case:
+    """A scan of the realism benchmark, with axes to right, anterior, superior: so those in MNI space share a grid.
+
+    Args:
+        host: The scan.
+        only_tested: Whether it gets no lesions: then its own mask says what is brain, and no anatomy is looked for.
+    """
     lesions, affine = _turned(host.lesions.astype(np.uint8), host.affine)
     images = {channel: _turned(image, host.affine)[0] for channel, image in host.images.items()}
-    scan = assemble_scan(images, affine, lesions > 0)
+    anatomy = _brain_alone(_turned(host.brain.astype(np.uint8), host.affine)[0]) if only_tested else None
+    scan = assemble_scan(images, affine, lesions > 0, anatomy=anatomy)
     return Case(host.name, host.patient, scan, affine)
+
+
+def _brain_alone(brain: torch.Tensor) -> Anatomy:
+    return Anatomy(brain > 0, brain.float(), torch.zeros_like(brain))
 
 
 def _turned(volume: np.ndarray, affine: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:

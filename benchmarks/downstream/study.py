@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Bool
 
 from benchmarks.downstream.arms import Arm, Lesions, chosen_arms
@@ -20,6 +22,7 @@ from benchmarks.downstream.nnunet import Nnunet, masks_by_nnunet
 from benchmarks.downstream.quick import Quick, predicted, trained
 from benchmarks.downstream.runs import Ledger, Run, as_json, part_of, planned
 from benchmarks.downstream.scores import healthy_scores, scores
+from lesionaug.dataset.atomic import write_atomically
 from lesionaug.errors import LesionAugError
 
 LAST_STEPS = 20
@@ -130,6 +133,7 @@ class Study:
         tested, healthy = cohort.cases(fold.test), cohort.cases(cohort.healthy_test)
         check_references(tested)
         masks, loss = self._masks(run, arm, cases, hosts, (*tested, *healthy))
+        keep(self.output / "masks" / f"{run.name}.npz", lambda file: np.savez_compressed(file, **masks))
         return {
             "trained_on": [case.name for case in cases],
             "training": burden(cases),
@@ -148,6 +152,7 @@ class Study:
             lesions = self.lesions.in_fold(run.fold)
             return masks_by_nnunet(run, arm, lesions, cases, hosts, tested, self.nnunet, folder), None
         net, losses = trained(arm, cases, hosts, self.quick, run.seed)
+        keep(self.output / "networks" / f"{run.name}.pt", partial(torch.save, net.state_dict()))
         return {case.name: predicted(net, case, self.quick) for case in tested}, _mean(losses[-LAST_STEPS:])
 
 
@@ -161,6 +166,13 @@ def check_healthy(arms: dict[str, Arm], cohort: Cohort) -> None:
         raise LesionAugError(
             f"Expected healthy scans to train on for {', '.join(wanting)}, got a cohort without; leave these arms out"
         )
+
+
+def keep(path: Path, save: Callable[[BytesIO], None]) -> None:
+    """A file beside the results, all of it or nothing: a network, or what it saw, so that errors can be looked at."""
+    content = BytesIO()
+    save(content)
+    write_atomically(path, content.getvalue())
 
 
 def burden(cases: Sequence[Case]) -> dict[str, float]:

@@ -40,6 +40,11 @@ SAME_PATIENT = {"ms3_14": "ms3_11"}
 FILES = {"flair": "flair", "t1w": "t1", "t2w": "t2"}
 
 
+def patient_of(name: str) -> str:
+    """Whose scan it is, from its name."""
+    return SAME_PATIENT.get(name, re.sub(r"_T\d+$", "", name))
+
+
 @dataclass(frozen=True)
 class HostScan:
     """A scan with its real lesions.
@@ -61,7 +66,7 @@ class HostScan:
     @property
     def patient(self) -> str:
         """Scans of one patient at several times share it."""
-        return SAME_PATIENT.get(self.name, re.sub(r"_T\d+$", "", self.name))
+        return patient_of(self.name)
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

@@ -15,6 +15,7 @@ from benchmarks.downstream.report import (
     markdown,
     warnings_of,
 )
+from benchmarks.downstream.zero import page as by_domain
 from benchmarks.quantities import number, timing_spread
 from benchmarks.speed.gathering import mark, rows_of, where_from
 from benchmarks.speed.page import machine_lines
@@ -216,6 +217,15 @@ def downstream(results: Results) -> Iterator[str]:
         yield from _study(name, result)
 
 
+def zero(results: Results) -> Iterator[str]:
+    """What synthetic lesions alone teach, by kind of scan."""
+    for name, result in of(results, "downstream"):
+        if result["about"]["cohort"].startswith("zero:"):
+            yield f"By kind of scan, from `{name}`: mean over patients and seeds (least to largest seed)."
+            yield ""
+            yield from by_domain(result["records"])
+
+
 def _study(name: str, result: Result) -> Iterator[str]:
     records, engine = result["records"], result["about"]["engine"]
     told_engine = f"{engine['name']}, {engine['steps']} steps" if "steps" in engine else engine["name"]
@@ -279,4 +289,5 @@ MAKERS: dict[str, Callable[[Results], Iterator[str]]] = {
     "hosts": hosts,
     "judged": judged,
     "downstream": downstream,
+    "zero": zero,
 }

@@ -22,9 +22,10 @@ from benchmarks.downstream.arms import ARMS, Arm, Lesions, Phase, all_arms, chos
 from benchmarks.downstream.cases import Case, Cohort, Fold, drawn_patients, draws_of, leave_one_patient_out
 from benchmarks.downstream.changes import applied, carve_and_mix, difference, unchanged
 from benchmarks.downstream.patches import Ready
-from benchmarks.downstream.quick import Quick, batches, phases_of, predicted, trained
+from benchmarks.downstream.quick import Quick, batches, network, phases_of, predicted, trained
 from benchmarks.downstream.report import Report, draw_table
 from benchmarks.downstream.runs import Ledger, Run, part_of, planned, read_results
+from benchmarks.downstream.scores import scores
 from benchmarks.downstream.study import Study
 from lesionaug.errors import LesionAugError
 
@@ -176,8 +177,29 @@ def test_variants_are_rendered_once_and_read_with_the_same_bits(cohort, tmp_path
     assert torch.equal(again.image, first.image)
     assert torch.equal(again.lesion_mask, first.lesion_mask)
     assert (first.lesion_mask & ~case.scan.lesion_mask).any()
-    other = replace(kept, change=LESIONS.new(halo=True)).variant(case, 0)
-    assert not torch.equal(first.image, other.image)
+
+
+def test_arms_share_their_plans_and_nothing_else(cohort, tmp_path):
+    """Ellipsoids have no halo: asked for one, or for another number of calls, they are the same, rendered again."""
+    case, arms = cohort.load("b"), [all_arms(lesions, tmp_path) for lesions in (LESIONS, replace(LESIONS, num_steps=2))]
+    kept = [arm[name].phases[0].change.change for arm in arms for name in ("lesionaug", "lesionaug_halo")]
+    changes = [each.change_of(case, 0) for each in kept]
+    assert all(np.array_equal(change.lesions, changes[0].lesions) for change in changes)
+    assert len({json.dumps(each.identity(), sort_keys=True) for each in kept}) == 4
+    assert not np.array_equal(kept[0].change_of(case, 1).lesions, changes[0].lesions)
+    assert not np.array_equal(kept[0].change_of(cohort.load("c"), 0).lesions, changes[0].lesions)
+
+
+def test_what_networks_saw_is_kept(finished, cohort):
+    for record in read_results(finished.output)["records"]:
+        run = Run(**record["run"])
+        with np.load(finished.output / "masks" / f"{run.name}.npz") as kept:
+            assert set(kept) == {*record["cases"], *record["healthy"]}
+            real = cohort.load("c").scan.lesion_mask[0].numpy()
+            assert scores(kept["c"], real, (1.0, 1.0, 1.0))["dice"] == record["cases"]["c"]["dice"]
+            net = network(len(cohort.load("c").scan.channels), SMALL)
+            net.load_state_dict(torch.load(finished.output / "networks" / f"{run.name}.pt"))
+            assert np.array_equal(predicted(net.eval(), cohort.load("c"), SMALL), kept["c"])
 
 
 def test_a_study_goes_on_with_what_is_missing(finished, cohort, capsys):
@@ -225,7 +247,8 @@ def test_each_ablation_spoils_one_thing(tmp_path):
     """Beside `lesionaug`, the generator or the probability is another one, never both."""
     arms = all_arms(replace(LESIONS, model="default", probability=0.5), tmp_path)
     usual = arms["lesionaug"]
-    names = [name for name in arms if name.startswith("lesionaug_") and name[10:] not in ("live", "halo", "adaptive")]
+    others = ("lesionaug_live", "lesionaug_halo", "lesionaug_adaptive")
+    names = [name for name in arms if name.startswith("lesionaug_") and not name.startswith(others)]
     assert len(names) == 9
     for name in names:
         rate = arms[name].phases[0].change.probability != usual.phases[0].change.probability
