@@ -6,7 +6,7 @@ import pytest
 import torch
 from scans import random_lefusion, small_plan, small_scan
 
-from lesionaug.gate import is_compact, is_visible, is_whole
+from lesionaug.gate import LEAST_DEPTH, depth_ratio, is_compact, is_visible, is_whole
 from lesionaug.models.base import EllipsoidMasks
 from lesionaug.prior import LesionPrior
 from lesionaug.rendering import DiffusionRenderer
@@ -41,6 +41,17 @@ def test_a_sheet_of_one_voxel_is_not_compact():
     sheet = torch.zeros(1, *SHAPE, dtype=torch.bool)
     sheet[:, 6:18, 6:18, 12] = True
     assert not is_compact(sheet)
+
+
+def test_a_lesion_with_arms_is_not_compact():
+    """Thick enough everywhere, but a star."""
+    star = torch.zeros(1, 32, 32, 32, dtype=torch.bool)
+    for axis in range(3):
+        arm = [slice(14, 18)] * 3
+        arm[axis] = slice(4, 28)
+        star[(0, *arm)] = True
+    assert depth_ratio(star) > LEAST_DEPTH
+    assert not is_compact(star)
 
 
 def test_a_lesion_without_room_is_not_whole():

@@ -330,6 +330,28 @@ def test_new_lesions_look_like_the_scans_own(prior):
     assert mean_flair(6.0) > mean_flair(1.0) + 0.5
 
 
+def test_new_lesions_differ_as_the_scans_own_do(prior):
+    """Four old lesions of equal brightness: new ones differ less than in a scan of which nothing is known."""
+    rows, generator = [0, 1], torch.Generator().manual_seed(0)
+    own = prior.contrast.draw_scan(make_scan(), rows, generator)
+    unknown = prior.contrast.draw_any_scan(rows, generator)
+    assert own.within[1, 1] < 0.9 * unknown.within[1, 1]
+
+
+def test_a_lesion_goes_where_its_brightness_is_seen(prior):
+    """Places suit the contrast: none is in the noisy half, and lesions are as bright as without the gate."""
+    scan = make_scan(lesions=False)
+    noise = 60 * torch.randn(scan.image[:, :, 48:].shape, generator=torch.Generator().manual_seed(0))
+    image = scan.image.clone()
+    image[:, :, 48:] += noise
+    noisy = dataclasses.replace(scan, image=image)
+    lesions = [lesion for s in range(6) for lesion in plan(prior, noisy, s, num_lesions=6, diameter_mm=(3, 6))]
+    free = [lesion for s in range(6) for lesion in plan(prior, noisy, s, num_lesions=6, diameter_mm=(3, 6), gate=False)]
+    assert sum(lesion.center[1] >= 52 for lesion in lesions) < 0.1 * len(lesions)
+    seen, any_ = (np.mean([dict(lesion.contrast)["flair"] for lesion in some]) for some in (lesions, free))
+    assert seen == pytest.approx(any_, rel=0.25)
+
+
 def test_plans_do_not_see_intensity_units(prior, scan):
     other = dataclasses.replace(scan, image=scan.image * 16 + 1024)  # exact in binary
     for a, b in zip(plan(prior, scan, num_lesions=4), plan(prior, other, num_lesions=4), strict=True):

@@ -139,6 +139,21 @@ def test_the_wanted_contrast_is_painted(synthesizer):
     torch.testing.assert_close(contrast, torch.tensor([2.0, -1.0]), atol=0.3, rtol=0)
 
 
+def test_a_label_in_thick_slices_has_the_contrast_and_the_volume_of_the_plan():
+    """A rater of such slices outlines more than there is of a lesion; neither size nor brightness grows by that."""
+    scan = small_scan(spacing_mm=(1.0, 1.0, 6.0), shape=(64, 64, 16))
+    synthesizer = LesionSynthesizer(LesionPrior.load(), DiffusionRenderer(EllipsoidMasks(), random_lefusion()))
+    spec = replace(small_plan(1).lesions[0], center=(32, 32, 8), diameter_mm=6.0, extent_mm=9.0, halo=True)
+    after = synthesizer.render(scan, LesionPlan((spec,)))
+    new = after.lesion_mask & ~scan.lesion_mask
+    assert float(new.sum() * scan.voxel_mm3) == pytest.approx(spec.volume_mm3, rel=0.35)
+    image = robust_scale(scan.image, scan.brain).normalise(after.image.float())
+    around = scan.brain & ~scan.lesion_mask
+    beside = around[0, 25:40, 25:40, 8] & ~max_pool3d(new.float(), (7, 7, 1), 1, (3, 3, 0))[0, 25:40, 25:40, 8].bool()
+    contrast = image[:, new[0]].mean(dim=1) - image[:, 25:40, 25:40, 8][:, beside].median(dim=1).values
+    torch.testing.assert_close(contrast, torch.tensor([2.0, -1.0]), atol=0.35, rtol=0)
+
+
 @pytest.mark.parametrize("channels", [("flair",), ("t1w",), ("t1w", "flair"), ("flair", "t1w", "t2w")])
 def test_any_channels_in_any_order(synthesizer, channels):
     after = synthesizer.render(small_scan(channels=channels), small_plan(2))

@@ -8,7 +8,7 @@ import torch
 from scans import random_diffmask
 
 from lesionaug.models.base import EllipsoidMasks, MaskConditions, MaskGenerator, patch_offsets_mm
-from lesionaug.models.flooding import cut_at_volume
+from lesionaug.models.flooding import cut_at_volume, cut_in_breadth
 from lesionaug.models.forms import form_of
 from lesionaug.models.registry import load_mask_generator
 
@@ -52,6 +52,16 @@ def test_where_the_room_is_too_small_all_of_it_is_taken():
     room = torch.zeros(1, 8, 8, 8, dtype=torch.bool)
     room[0, 2:4, 2:4, 2:4] = True
     assert torch.equal(cut_at_volume(torch.randn(1, 8, 8, 8), room, 50), room)
+
+
+def test_a_large_lesion_has_no_arms():
+    """It stays in the broad part of its room, and takes the thin part where the broad one does not hold it."""
+    room = torch.zeros(1, 32, 32, 32, dtype=torch.bool)
+    room[0, 4:16, 10:22, 10:22] = True
+    room[0, 16:31, 15:17, 10:22] = True
+    field = torch.linspace(-1, 1, 32)[None, :, None, None].expand(1, 32, 32, 32)  # draws it into the blade
+    assert not cut_in_breadth(field, room, 900)[0, 17:].any()
+    assert torch.equal(cut_in_breadth(field, room, int(room.sum())), room)
 
 
 def test_no_room_no_mask():
