@@ -22,7 +22,7 @@ from lesionaug.errors import LesionAugWarning
 from lesionaug.rendering import LesionRequest, Progress, RenderedLesion, Renderer, RenderRequest
 from lesionaug.store import Store
 
-RENDER_VERSION = 8
+RENDER_VERSION = 9
 """Part of every key. Raise it with each change after which the same scan, plan or request gives other bits: in anatomy,
 intensity, patches, planning, prior, models, diffusion, rendering or synthesis, or in how entries are written. Weights
 and priors have digests of their own. An old cache is then not read any more, and `lesionaug cache prune` empties it."""

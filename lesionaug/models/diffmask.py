@@ -9,6 +9,7 @@ wall of a ventricle, stretch away from it, and follow the cortex.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,8 @@ OUTSIDE = -1 - FIELD_MEAN
 SMOOTH_FROM_VOXELS = 100
 CLEARLY_SHARP = 0.8  # voxels; what a patch of a sharp scan may seem blurred by
 ROUNDING = 1.7  # a rater of a blurred scan draws what he sees, and rounder than he sees it
+TOGETHER = 0.7  # of the field, at the radius of a ball of a large lesion's volume; set by hand, by looking
+TOGETHER_VOXELS = (2.5, 5.5)  # radii of lesions that are left as drawn, and of large ones
 USUAL_SLACK = 0.5  # voxels; in training a control sphere is up to one wider than the lesion that it holds
 TOLD_SLACK = 1.0  # voxels; that, and what rounding a centroid to a voxel takes off
 
@@ -168,7 +171,7 @@ class DiffMask:
 
     def finish(self, conditions: MaskConditions, problem: DrawProblem, field: Patches) -> PatchMasks:
         """Masks of the wanted volumes from sampled distance fields."""
-        field = self._smoothed(field, problem.room, conditions).cpu()
+        field = self._smoothed(field, problem.room, conditions).cpu() - self._pull(conditions, field).cpu()
         voxels = (conditions.volume_mm3 / self.spacing_mm**3).round().int().clamp(min=1).tolist()
         rooms = (problem.room & conditions.allowed).cpu()
         masks = [cut_in_breadth(f, room, n) for f, room, n in zip(field, rooms, voxels, strict=True)]
@@ -183,6 +186,13 @@ class DiffMask:
         excess = 0 if conditions.blur is None else ROUNDING * excess_blur(conditions.blur.to(field), CLEARLY_SHARP)
         width = ((self.config.smoothing * share[:, None]) ** 2 + excess**2).sqrt().expand(-1, 3)
         return blur_each(torch.where(room, field, OUTSIDE), width[:, None])
+
+    def _pull(self, conditions: MaskConditions, field: Patches) -> Patches:
+        """What keeps large lesions together, which few steps draw as stars: falls off from the middle of the patch."""
+        radius = (3 / (4 * math.pi) * conditions.volume_mm3.to(field) / self.spacing_mm**3) ** (1 / 3)
+        small, large = TOGETHER_VOXELS
+        strength = TOGETHER * ((radius - small) / (large - small)).clamp(0, 1) / radius**2
+        return strength.view(-1, 1, 1, 1, 1) * patch_offsets_mm(field.shape[2:], 1.0).to(field).square().sum(dim=0)
 
     def sample(self, problem: DrawProblem, generators: Sequence[torch.Generator]) -> Patches:
         """Distance fields, positive inside the lesion."""
