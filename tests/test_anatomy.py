@@ -13,6 +13,7 @@ from scipy import ndimage
 from lesionaug.anatomy import anatomy_from_images, anatomy_from_labels, anatomy_from_white_matter, prepare
 from lesionaug.anatomy.grids import ReducedGrid
 from lesionaug.anatomy.labels import TISSUES
+from lesionaug.anatomy.regions import PERIVENTRICULAR
 from lesionaug.errors import LesionAugError
 from lesionaug.scan import REGIONS
 
@@ -229,6 +230,18 @@ def test_real_lesions_are_eligible_and_ventricles_are_not(folder, at_least):
     flair = image[0].numpy()
     dark = (flair < 0.35 * np.median(flair[anatomy.brain[0].numpy()])) & anatomy.brain[0].numpy() & ~lesion
     assert share(eligible, dark) < 0.05
+
+
+@realdata
+@pytest.mark.skipif(not DATA.exists(), reason="shared data not here")
+def test_periventricular_tissue_begins_at_the_wall():
+    """Half a voxel of white matter beside half a voxel of fluid looks grey, and yet belongs to it."""
+    image, channels, affine = load(DATA / "mslesseg/P18_T1", flair="flair", t1w="t1")
+    anatomy = anatomy_from_images(image, channels, affine)
+    near_ventricles = (anatomy.regions[0] == PERIVENTRICULAR).numpy()
+    t1w, white = image[1].numpy(), image[1][anatomy.eligible[0] > 0].median().item()
+    fluid = ndimage.binary_opening((t1w < 0.55 * white) & anatomy.brain[0].numpy(), iterations=2)
+    assert (ndimage.distance_transform_edt(~fluid)[near_ventricles] < 1.5).mean() > 0.045  # 0.032 without the wall
 
 
 @realdata

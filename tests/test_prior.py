@@ -12,6 +12,7 @@ from lesionaug.contrast import measure
 from lesionaug.distributions import ConditionalQuantiles, Quantiles
 from lesionaug.errors import LesionAugError, LesionAugWarning
 from lesionaug.plan_options import DIAMETER_MM, PATIENTS, PlanOptions
+from lesionaug.planning import CONFLUENT_MM3
 from lesionaug.prior import LesionPrior
 from lesionaug.prior_fit import ObservedScan, fit_contrast, measure_lesions
 from lesionaug.scan import CHANNELS, REGIONS, LesionPlan, Scan
@@ -140,6 +141,16 @@ def test_confluent_lesions_are_several_that_have_grown_together(prior):
             for other in foci[:index]
         ]
         assert 0.5 < min(gaps) < 0.9
+
+
+def test_confluent_lesions_lie_at_the_ventricles_and_end_at_what_can_be_drawn(prior):
+    sizes = Quantiles((math.log(5_000.0), math.log(50_000.0)))
+    confluent = dataclasses.replace(prior, count=Quantiles((1.0, 1.0)), log_volume=(sizes,) * len(REGIONS))
+    scan = make_scan(lesions=False)
+    for seed in range(6):
+        foci = plan(confluent, scan, seed, num_lesions=PATIENTS).lesions
+        assert sum(lesion.volume_mm3 for lesion in foci) <= CONFLUENT_MM3 * 1.001
+        assert scan.regions[(0, *foci[0].center)] == REGIONS.index("periventricular") + 1
 
 
 def test_regions_have_the_shares_of_patients(prior):

@@ -85,11 +85,11 @@ def anatomy_from_images(
     tissue = _tissue(posterior, brain, old, maps)
     infratentorial = _infratentorial(maps)
     ventricles = _ventricles(tissue.fluid > 0.5, maps, infratentorial)
-    tissue = replace(tissue, white=tissue.white & ~_between(ventricles, maps), lining=_lining(ventricles, maps))
+    tissue = replace(tissue, white=tissue.white & ~_between(ventricles, maps))
     cortex = _cortex(tissue, infratentorial, maps)
     regions = region_map(ventricles, cortex, infratentorial, grid.spacing_mm)
     weight = location_weight(maps, distance_mm(ventricles, grid.spacing_mm), infratentorial)
-    likely = _likely_tissue(image, model, grid, tissue, maps)
+    likely = _likely_tissue(image, model, grid, tissue, ventricles, maps)
     anatomy = _at_full_size(grid, likely, brain, weight, regions, lesion_mask)
     return anatomy if brain_mask is None else _within(anatomy, brain_mask)
 
@@ -130,14 +130,12 @@ class _Tissue:
         whiteness: Probability of white matter or lesion.
         greyness: Of grey matter.
         fluid: Of fluid.
-        lining: 1 in the wall of the ventricles where it is white matter, -1 between ventricles, 0 elsewhere.
     """
 
     white: np.ndarray
     whiteness: np.ndarray
     greyness: np.ndarray
     fluid: np.ndarray
-    lining: np.ndarray
 
 
 def _tissue(posterior: np.ndarray, brain: np.ndarray, old: np.ndarray, maps: dict[str, np.ndarray]) -> _Tissue:
@@ -148,7 +146,7 @@ def _tissue(posterior: np.ndarray, brain: np.ndarray, old: np.ndarray, maps: dic
     white |= closed(white, 1) & (maps["white"] > ENCLOSED_WHITE * maps["cortex"])
     white &= (maps["deep_grey"] < DEEP_GREY) | (smooth[LESION] > WHITE_ENOUGH) | old
     white = _without_islands(white & brain & (fluid < 0.5))
-    return _Tissue(white, whiteness, np.where(old, 0, smooth[GREY]), fluid, np.zeros(white.shape, np.int8))
+    return _Tissue(white, whiteness, np.where(old, 0, smooth[GREY]), fluid)
 
 
 def _without_islands(mask: np.ndarray) -> np.ndarray:
@@ -166,9 +164,10 @@ def _between(ventricles: np.ndarray, maps: dict[str, np.ndarray]) -> np.ndarray:
     return closed(ventricles, PLEXUS) & (maps["ventricles"] > LIKELY_VENTRICLE)
 
 
-def _lining(ventricles: np.ndarray, maps: dict[str, np.ndarray]) -> np.ndarray:
-    wall = near(ventricles, REACH) & (maps["deep_grey"] < LINING_GREY) & (maps["white"] > LINING_WHITE)
-    return np.where(_between(ventricles, maps) & ~ventricles, -1, wall).astype(np.int8)
+def _wall(ventricles: np.ndarray, maps: dict[str, np.ndarray]) -> np.ndarray:
+    """Around the ventricles, where it is white matter."""
+    white = (maps["deep_grey"] < LINING_GREY) & (maps["white"] > LINING_WHITE)
+    return near(ventricles, REACH) & white & ~(_between(ventricles, maps) & ~ventricles)
 
 
 def _cortex(tissue: _Tissue, infratentorial: np.ndarray, maps: dict[str, np.ndarray]) -> np.ndarray:
@@ -184,7 +183,12 @@ def _ventricles(fluid: np.ndarray, maps: dict[str, np.ndarray], infratentorial: 
 
 
 def _likely_tissue(
-    image: Volume, model: TissueModel, grid: ReducedGrid, tissue: _Tissue, maps: dict[str, np.ndarray]
+    image: Volume,
+    model: TissueModel,
+    grid: ReducedGrid,
+    tissue: _Tissue,
+    ventricles: np.ndarray,
+    maps: dict[str, np.ndarray],
 ) -> Tensor:
     """How likely the scan's own voxels in the box are white matter or lesion; 0 far from what is white when reduced.
 
@@ -203,11 +207,11 @@ def _likely_tissue(
     enclosed = (_picked(grid, tissue.white.astype(np.float32), inside) > ENCLOSED) & (posterior[FLUID] < 0.5)
     likely = torch.zeros(near_white.shape)
     # So does half a voxel of white matter beside half a voxel of fluid: lesions at the ventricles begin at their wall.
-    lining = _picked(grid, (tissue.lining > 0).astype(np.float32), inside) > 0.5
-    enclosed |= lining & (posterior[FLUID] < 0.5)
+    wall = _picked(grid, _wall(ventricles, maps).astype(np.float32), inside) > 0.5
+    enclosed |= wall & (posterior[FLUID] < 0.5)
     white = posterior[WHITE] + posterior[LESION]
     white = np.where(enclosed, np.maximum(white, 0.5), white)
-    between = _picked(grid, (tissue.lining < 0).astype(np.float32), inside) > 0.5
+    between = _picked(grid, (_between(ventricles, maps) & ~ventricles).astype(np.float32), inside) > 0.5
     likely.view(-1)[inside] = torch.from_numpy(np.where(between, 0, white))
     return likely
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lesionaug.types import Mask
 
-BREADTHS = (0.4, 0.25, 0.0)
+BREADTHS = (0.4, 0.25)
 """Half width that a room must have, over the radius of a ball of the lesion's volume; the first that holds it."""
 
 
@@ -26,8 +26,11 @@ def cut_in_breadth(field: Float[Tensor, "1 i j k"], room: Mask, voxels: int) -> 
     A large lesion that flooded thin blades of white matter would have arms.
     """
     radius = (3 * voxels / (4 * math.pi)) ** (1 / 3)
-    pieces = (cut_at_volume(field, _broad(room, breadth * radius), voxels) for breadth in BREADTHS)
-    return next((piece for piece in pieces if int(piece.sum()) == voxels), cut_at_volume(field, room, voxels))
+    for breadth in BREADTHS:
+        piece = cut_at_volume(field, _broad(room, breadth * radius), voxels)
+        if int(piece.sum()) == voxels:
+            return piece
+    return cut_at_volume(field, room, voxels)
 
 
 def _broad(room: Mask, radius: float) -> Mask:
