@@ -57,3 +57,8 @@ def call(capsys: pytest.CaptureFixture[str], *words: object) -> Outcome:
 def content(folder: Path) -> dict[str, bytes]:
     """Every file below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def stored(path: Path) -> np.ndarray:
+    """Numbers as the file has them, before slope and intercept."""
+    return np.asarray(nib.load(path).dataobj.get_unscaled())
