@@ -36,9 +36,7 @@ def test_demo_writes_a_brain_with_lesions(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_demo_replays_from_wherever_it_was_moved(tmp_path, capsys):
-    assert (
-        call(capsys, "demo", "--output", tmp_path / "demo", "--model", "parametric", *FEW).code == 0
-    )
+    assert call(capsys, "demo", "--output", tmp_path / "demo", "--model", "parametric", *FEW).code == 0
     (tmp_path / "demo").rename(tmp_path / "moved")
     outcome = call(capsys, "replay", tmp_path / "moved" / "plan.json", "--output", tmp_path / "again")
     assert outcome.code == 0, outcome.err
